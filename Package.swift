@@ -1,0 +1,55 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+  name: "pbe-gpu",
+  platforms: [.macOS(.v15)],
+  products: [
+    .executable(name: "pbe-gpu", targets: ["pbe-gpu"]),
+    .library(name: "PBE", targets: ["PBE"]),
+    .library(name: "Kernels", targets: ["Kernels"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+  ],
+  targets: [
+    // MARK: - C and system libraries
+
+    .target(name: "COpenCL", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
+    .systemLibrary(
+      name: "COpenBLAS", pkgConfig: "openblas",
+      providers: [.apt(["libopenblas-dev"]), .brew(["openblas"])]),
+    .systemLibrary(
+      name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+    .systemLibrary(
+      name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"]), .brew(["libpng"])]),
+    .target(name: "CKernels"),
+
+    // MARK: - The device abstraction
+
+    .target(name: "Kernels", dependencies: ["COpenCL", "COpenBLAS", "CKernels"]),
+    .target(name: "Parity", dependencies: ["Kernels"]),
+
+    // MARK: - The job
+
+    .target(
+      name: "PBE",
+      dependencies: ["Kernels", "CZlib", "CPNG", .product(name: "Logging", package: "swift-log")]),
+    .executableTarget(
+      name: "pbe-gpu",
+      dependencies: [
+        "PBE", "Parity",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+
+    // MARK: - Tests
+
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Parity"]),
+    .testTarget(name: "PBETests", dependencies: ["PBE", "Parity"]),
+    .testTarget(name: "CommandTests", dependencies: ["pbe-gpu", "PBE"]),
+  ],
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .gnu17
+)

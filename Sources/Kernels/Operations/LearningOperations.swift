@@ -1,0 +1,217 @@
+/// Softmax cross-entropy of each row, its gradient, and the running totals of loss and correct answers.
+public struct SoftmaxCrossEntropy: OperationDescriptor {
+  /// (n, classes, 1, 1).
+  public var logits: Value
+  /// int32 per row, in 0..<classes.
+  public var labels: Value
+  /// float32 vector of 2, added to: the sum of the rows' losses, and the number of rows whose largest logit (the
+  /// first of equals) is the label's.
+  public var totals: Value
+  /// (n, classes, 1, 1), written when given: `gradientScale * (softmax - onehot)`.
+  public var logitsGradient: Value?
+  /// One over the batch size, for the gradient of the mean.
+  public var gradientScale: Float
+
+  /// Creates the operator.
+  public init(
+    logits: Value, labels: Value, totals: Value, logitsGradient: Value? = nil, gradientScale: Float = 1
+  ) {
+    self.logits = logits
+    self.labels = labels
+    self.totals = totals
+    self.logitsGradient = logitsGradient
+    self.gradientScale = gradientScale
+  }
+
+  public var reads: [Value] { [logits, labels, totals] }
+  public var writes: [Value] { [totals] + (logitsGradient.map { [$0] } ?? []) }
+}
+
+/// The first largest element of each row.
+public struct ArgMax: OperationDescriptor {
+  /// (n, classes, 1, 1).
+  public var input: Value
+  /// int32, one per row.
+  public var output: Value
+
+  /// Creates the operator.
+  public init(input: Value, output: Value) {
+    self.input = input
+    self.output = output
+  }
+
+  public var reads: [Value] { [input] }
+  public var writes: [Value] { [output] }
+}
+
+/// The agreement of two models on each sample: 0.5 + 0.5 * cosine of their logits; 0 where a row is zero (PBE,
+/// algorithm 1, step 3).
+public struct Agreement: OperationDescriptor {
+  /// (n, classes, 1, 1).
+  public var a: Value, b: Value
+  /// float32, one per row.
+  public var output: Value
+
+  /// Creates the operator.
+  public init(a: Value, b: Value, output: Value) {
+    self.a = a
+    self.b = b
+    self.output = output
+  }
+
+  public var reads: [Value] { [a, b] }
+  public var writes: [Value] { [output] }
+}
+
+/// The sum of all elements, in an order that depends on the shape alone.
+public struct Sum: OperationDescriptor {
+  /// float32, any shape.
+  public var input: Value
+  /// float32, one element.
+  public var output: Value
+
+  /// Creates the operator.
+  public init(input: Value, output: Value) {
+    self.input = input
+    self.output = output
+  }
+
+  public var reads: [Value] { [input] }
+  public var writes: [Value] { [output] }
+}
+
+/// Stochastic gradient descent as PyTorch's: `g += weightDecay * p; v = momentum * v + g;
+/// p -= learningRate * (nesterov ? g + momentum * v : v)`. The learning rate comes with each run.
+public struct SGD: OperationDescriptor {
+  /// Tensors of one shape: read and written.
+  public var parameters: Value
+  /// Read.
+  public var gradients: Value
+  /// Read and written; zero at first.
+  public var velocity: Value
+  /// Decay of the velocity.
+  public var momentum: Float
+  /// L2 penalty.
+  public var weightDecay: Float
+  /// Nesterov's variant.
+  public var nesterov: Bool
+
+  /// Creates the operator.
+  public init(
+    parameters: Value, gradients: Value, velocity: Value, momentum: Float, weightDecay: Float,
+    nesterov: Bool = false
+  ) {
+    self.parameters = parameters
+    self.gradients = gradients
+    self.velocity = velocity
+    self.momentum = momentum
+    self.weightDecay = weightDecay
+    self.nesterov = nesterov
+  }
+
+  public var reads: [Value] { [parameters, gradients, velocity] }
+  public var writes: [Value] { [parameters, velocity] }
+}
+
+/// Adam as PyTorch's (L2 penalty added to the gradient). The learning rate and the step, from 1, come with each run.
+public struct Adam: OperationDescriptor {
+  /// Tensors of one shape: read and written.
+  public var parameters: Value
+  /// Read.
+  public var gradients: Value
+  /// Read and written; zero at first.
+  public var firstMoment: Value, secondMoment: Value
+  /// Decay of the moments.
+  public var beta1: Float, beta2: Float
+  /// Added to the root of the second moment.
+  public var epsilon: Float
+  /// L2 penalty.
+  public var weightDecay: Float
+
+  /// Creates the operator.
+  public init(
+    parameters: Value, gradients: Value, firstMoment: Value, secondMoment: Value, beta1: Float = 0.9,
+    beta2: Float = 0.999, epsilon: Float = 1e-8, weightDecay: Float = 0
+  ) {
+    self.parameters = parameters
+    self.gradients = gradients
+    self.firstMoment = firstMoment
+    self.secondMoment = secondMoment
+    self.beta1 = beta1
+    self.beta2 = beta2
+    self.epsilon = epsilon
+    self.weightDecay = weightDecay
+  }
+
+  public var reads: [Value] { [parameters, gradients, firstMoment, secondMoment] }
+  public var writes: [Value] { [parameters, firstMoment, secondMoment] }
+}
+
+/// One step of projected gradient ascent in the L-infinity ball, fused:
+/// `z += stepSize * sign(gradient); z = clamp(z, origin - epsilon, origin + epsilon)`, then [0, 1] when clipping.
+/// `sign(0)` is 0.
+public struct PGDStep: OperationDescriptor {
+  /// Tensors of one shape: the example, read and written.
+  public var adversarial: Value
+  /// The image at the centre of the ball.
+  public var origin: Value
+  /// The loss's gradient in the example.
+  public var gradient: Value
+  /// In units of the pixel range [0, 1].
+  public var stepSize: Float
+  /// In units of the pixel range [0, 1].
+  public var epsilon: Float
+  /// Clips to [0, 1].
+  public var clip: Bool
+
+  /// Creates the operator.
+  public init(
+    adversarial: Value, origin: Value, gradient: Value, stepSize: Float, epsilon: Float, clip: Bool = false
+  ) {
+    self.adversarial = adversarial
+    self.origin = origin
+    self.gradient = gradient
+    self.stepSize = stepSize
+    self.epsilon = epsilon
+    self.clip = clip
+  }
+
+  public var reads: [Value] { [adversarial, origin, gradient] }
+  public var writes: [Value] { [adversarial] }
+}
+
+/// Puts a fixed trigger on flagged samples: `x + mask * (pattern - x)` (blend), or `x + mask * pattern` (additive);
+/// then [0, 1] when clipping. `output` may be `input`.
+public struct ApplyTrigger: OperationDescriptor {
+  /// How the pattern meets the image.
+  public enum Kind: Hashable, Sendable { case blend, additive }
+
+  /// Image (n, c, h, w).
+  public var input: Value
+  /// Images (1, c, h, w).
+  public var pattern: Value, mask: Value
+  /// One int32 per sample: non-zero is triggered, others are copied. `nil`: all.
+  public var flags: Value?
+  /// Image (n, c, h, w).
+  public var output: Value
+  /// How the pattern meets the image.
+  public var kind: Kind
+  /// Clips triggered samples to [0, 1].
+  public var clip: Bool
+
+  /// Creates the operator.
+  public init(
+    input: Value, pattern: Value, mask: Value, flags: Value? = nil, output: Value, kind: Kind, clip: Bool
+  ) {
+    self.input = input
+    self.pattern = pattern
+    self.mask = mask
+    self.flags = flags
+    self.output = output
+    self.kind = kind
+    self.clip = clip
+  }
+
+  public var reads: [Value] { [input, pattern, mask] + (flags.map { [$0] } ?? []) }
+  public var writes: [Value] { [output] }
+}

@@ -1,0 +1,1 @@
+// kernels of pbe-gpu
