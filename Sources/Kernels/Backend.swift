@@ -95,14 +95,17 @@ extension Backend {
   public func write<Element: DeviceElement>(_ values: [Element], to tensor: Tensor) throws {
     guard values.count == tensor.shape.count, Element.elementType == tensor.type else {
       throw PBEError(
-        .internal, "\(values.count) \(Element.elementType) elements don't fit a \(tensor.type) \(tensor.shape)")
+        .internal,
+        "\(values.count) \(Element.elementType) elements don't fit a \(tensor.type) \(tensor.shape)")
     }
     let ordered = Layout.toDevice(values, shape: tensor.shape, role: tensor.role)
     try ordered.withUnsafeBytes { try writeBytes($0, to: tensor) }
   }
 
   /// Reads a tensor's elements in logical (NCHW, OIHW) order. Throws `internal` when the type doesn't fit.
-  public func read<Element: DeviceElement>(_ tensor: Tensor, as type: Element.Type = Float.self) throws -> [Element] {
+  public func read<Element: DeviceElement>(_ tensor: Tensor, as type: Element.Type = Float.self) throws
+    -> [Element]
+  {
     guard Element.elementType == tensor.type else {
       throw PBEError(.internal, "a \(tensor.type) tensor was read as \(Element.elementType)")
     }

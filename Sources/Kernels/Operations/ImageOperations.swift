@@ -65,7 +65,8 @@ public struct PoolGradient: OperationDescriptor {
 
   /// Creates the operator.
   public init(
-    outputGradient: Value, input: Value?, inputGradient: Value, geometry: PoolGeometry, accumulate: Bool = false
+    outputGradient: Value, input: Value?, inputGradient: Value, geometry: PoolGeometry,
+    accumulate: Bool = false
   ) {
     self.outputGradient = outputGradient
     self.input = input

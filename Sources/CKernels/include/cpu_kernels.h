@@ -1,0 +1,147 @@
+// Vectorised CPU loops. Every function works on a range of rows, so that the caller deals them out to threads; images
+// are channels-last (NHWC), filters RSCK. Pointers never alias unless said.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#pragma clang assume_nonnull begin
+
+// MARK: - Elementwise
+
+/// y = activation(scale * x + shift) for `rows` rows of `channels`; scale and shift may be null. y may be x.
+void pbe_affine_activation(const float *x, const float *_Nullable scale, const float *_Nullable shift, int kind,
+                           float parameter, float *y, ptrdiff_t rows, ptrdiff_t channels);
+/// dx (+)= dy * activation'(scale * x + shift) * scale. dx may be dy.
+void pbe_affine_activation_gradient(const float *dy, const float *x, const float *_Nullable scale,
+                                    const float *_Nullable shift, int kind, float parameter, float *dx, int accumulate,
+                                    ptrdiff_t rows, ptrdiff_t channels);
+/// y = a + b; y may be either.
+void pbe_add(const float *a, const float *b, float *y, ptrdiff_t count);
+void pbe_add_bias(float *y, const float *bias, ptrdiff_t rows, ptrdiff_t channels);
+/// The fused PGD step (see PGDStep).
+void pbe_pgd_step(float *z, const float *origin, const float *gradient, float step, float epsilon, int clip,
+                  ptrdiff_t count);
+/// Blend (kind 0) or additive (kind 1) trigger on one sample; y may be x.
+void pbe_apply_trigger(const float *x, const float *pattern, const float *mask, float *y, int kind, int clip,
+                       ptrdiff_t count);
+void pbe_sgd(float *p, const float *g, float *v, float rate, float momentum, float decay, int nesterov,
+             ptrdiff_t count);
+void pbe_adam(float *p, const float *g, float *m, float *v, float rate, float beta1, float beta2, float epsilon,
+              float decay, uint32_t step, ptrdiff_t count);
+/// uint8 to float in [0, 1].
+void pbe_convert_bytes(const uint8_t *x, float *y, ptrdiff_t count);
+double pbe_sum(const float *x, ptrdiff_t count);
+
+// MARK: - Normalisation
+
+/// Sum, and sum of squared differences from the range's own mean, of `rows` rows; doubles of `channels` each.
+void pbe_channel_moments(const float *x, ptrdiff_t rows, ptrdiff_t channels, double *sum, double *deviation,
+                         float *scratch);
+/// Sums of dz and dz * xhat over the range, as BatchNormParameterGradient; doubles of `channels` each.
+void pbe_batch_norm_sums(const float *dy, const float *x, const float *scale, const float *shift, const float *mean,
+                         const float *inverse_deviation, int kind, float parameter, ptrdiff_t rows, ptrdiff_t channels,
+                         double *sum_dz, double *sum_dz_xhat, float *scratch);
+/// dx (+)= scale * (dz - mean_dz - xhat * mean_dz_xhat); the two means are vectors. dx may be dy.
+void pbe_batch_norm_input_gradient(const float *dy, const float *x, const float *scale, const float *shift,
+                                   const float *mean, const float *inverse_deviation, const float *mean_dz,
+                                   const float *mean_dz_xhat, int kind, float parameter, float *dx, int accumulate,
+                                   ptrdiff_t rows, ptrdiff_t channels);
+
+// MARK: - Convolution by matrix products
+
+/// Everything about one convolution that im2col needs.
+typedef struct {
+  ptrdiff_t height, width, channels;            // of the input image
+  ptrdiff_t output_height, output_width;        // of the output image
+  ptrdiff_t kernel_height, kernel_width;
+  ptrdiff_t stride, padding, dilation;
+  ptrdiff_t first_channel, group_channels;      // the range of input channels of this group
+} pbe_convolution_shape;
+
+/// What happens on load: activation(scale * x + shift); scale and shift may be null.
+typedef struct {
+  const float *_Nullable scale;
+  const float *_Nullable shift;
+  int kind;
+  float parameter;
+} pbe_prologue;
+
+/// Writes rows [first, last) of the patch matrix: one row per output pixel of the whole batch, its columns in the
+/// order of the filter (kernel row, kernel column, channel).
+void pbe_im2col(const float *x, const pbe_convolution_shape *shape, const pbe_prologue *prologue, float *columns,
+                ptrdiff_t first, ptrdiff_t last);
+/// Adds the rows [first, last) of the patch matrix's gradient to the image gradient; those rows' images must belong
+/// to the caller alone.
+void pbe_col2im(const float *columns, const pbe_convolution_shape *shape, float *dx, ptrdiff_t first, ptrdiff_t last);
+
+// MARK: - Winograd F(4x4, 3x3)
+
+/// The image side of a 3x3 convolution with stride 1 and padding 1, cut into 4x4 tiles.
+typedef struct {
+  ptrdiff_t height, width, channels;
+  ptrdiff_t tile_rows, tile_columns;
+  ptrdiff_t stride;                             // floats from one of the 36 matrices to the next
+} pbe_winograd_shape;
+
+/// u[36][inputs][outputs] of a filter [3][3][inputs][outputs]; transposed: the input gradient's filter, turned by
+/// half and with inputs and outputs exchanged: u[36][outputs][inputs]. Handles inputs [first, last).
+void pbe_winograd_filter(const float *filter, float *u, ptrdiff_t inputs, ptrdiff_t outputs, int transposed,
+                         ptrdiff_t first, ptrdiff_t last);
+/// v[36][tile - first][channels] of input tiles [first, last) of the batch; channels must be a multiple of 16.
+void pbe_winograd_input(const float *x, const pbe_winograd_shape *shape, const pbe_prologue *prologue, float *v,
+                        ptrdiff_t first, ptrdiff_t last);
+/// The output tiles [first, last) from m[36][tile - first][channels], plus bias and residual; accumulate adds to y.
+void pbe_winograd_output(const float *m, const pbe_winograd_shape *shape, const float *_Nullable bias,
+                         const float *_Nullable residual, int accumulate, float *y, ptrdiff_t first, ptrdiff_t last);
+/// z[36][tile - first][channels] of output-gradient tiles: the weight gradient's other factor.
+void pbe_winograd_output_gradient(const float *dy, const pbe_winograd_shape *shape, float *z, ptrdiff_t first,
+                                  ptrdiff_t last);
+/// The filter gradient [3][3][inputs][outputs] from sums s[36][inputs][outputs], for inputs [first, last).
+void pbe_winograd_filter_gradient(const float *s, float *gradient, ptrdiff_t inputs, ptrdiff_t outputs,
+                                  ptrdiff_t first, ptrdiff_t last);
+
+// MARK: - Pooling and resampling, one image at a time
+
+typedef struct {
+  ptrdiff_t height, width, channels, output_height, output_width;
+  ptrdiff_t kernel_height, kernel_width, stride, padding;
+  int average;
+} pbe_pool_shape;
+
+void pbe_pool(const float *x, const pbe_pool_shape *shape, float *y);
+/// Adds to dx.
+void pbe_pool_gradient(const float *dy, const float *_Nullable x, const pbe_pool_shape *shape, float *dx);
+void pbe_resize(const float *x, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, float *y,
+                ptrdiff_t output_height, ptrdiff_t output_width, int bicubic, int align_corners);
+/// Adds to dx.
+void pbe_resize_gradient(const float *dy, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, float *dx,
+                         ptrdiff_t output_height, ptrdiff_t output_width, int align_corners);
+void pbe_grid_sample(const float *x, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, const float *field,
+                     float *y, ptrdiff_t output_height, ptrdiff_t output_width);
+
+/// The draws of Augment for one sample.
+typedef struct {
+  int shift_y, shift_x, flip, rotate;
+  float cosine, sine;
+} pbe_augmentation;
+
+void pbe_augment(const float *x, const pbe_augmentation *draw, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels,
+                 float *y);
+
+// MARK: - Random numbers, one sample at a time (channels-last memory, draws by logical CHW position)
+
+void pbe_dropout(const float *x, float *y, float rate, uint32_t sample, uint32_t epoch, uint32_t purpose,
+                 uint64_t seed, ptrdiff_t pixels, ptrdiff_t channels);
+void pbe_random_uniform(float *y, float low, float high, uint32_t sample, uint32_t epoch, uint32_t purpose,
+                        uint64_t seed, ptrdiff_t pixels, ptrdiff_t channels);
+
+// MARK: - Scores, one row at a time
+
+/// The loss of one row; its gradient times `scale` when `gradient` is given; `correct` is set to whether the first
+/// largest logit is the label's.
+float pbe_cross_entropy(const float *logits, ptrdiff_t classes, int32_t label, float scale, float *_Nullable gradient,
+                        int *correct);
+int32_t pbe_arg_max(const float *x, ptrdiff_t count);
+float pbe_agreement(const float *a, const float *b, ptrdiff_t count);
+
+#pragma clang assume_nonnull end

@@ -1,0 +1,116 @@
+import COpenBLAS
+import Foundation
+
+/// The CPU: OpenBLAS for the products, vectorised C for the rest, all cores.
+public final class CPUBackend: Backend {
+  public let device = CPUBackend.description
+  public let alignment = 64
+  public let largestAllocation = Int.max
+
+  /// OpenBLAS must not start threads of its own: the blocks of an operator are already dealt out to all cores.
+  private static let oneThreadPerProduct: Void = openblas_set_num_threads(1)
+
+  /// Opens the CPU; it always works.
+  public init() throws { Self.oneThreadPerProduct }
+
+  /// What the CPU is.
+  public static var description: DeviceDescription {
+    let memory = Int(ProcessInfo.processInfo.physicalMemory)
+    let library = openblas_get_config().map { String(cString: $0) } ?? "OpenBLAS"
+    let words = library.split(separator: " ")
+    return DeviceDescription(
+      identifier: "cpu", name: processorName, platform: words.prefix(2).joined(separator: " "),
+      driver: String(cString: openblas_get_corename()),
+      version: words.dropFirst().first.map(String.init) ?? "",
+      computeUnits: Parallel.threads, memoryByteCount: memory, largestAllocation: memory,
+      kernels: "3x3 stride-1 convolutions: Winograd F(4x4,3x3); others: im2col; products: OpenBLAS")
+  }
+
+  private static var processorName: String {
+    if let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8),
+      let line = text.split(separator: "\n").first(where: { $0.hasPrefix("model name") }),
+      let name = line.split(separator: ":", maxSplits: 1).last
+    {
+      return name.trimmingCharacters(in: .whitespaces)
+    }
+    return "CPU"
+  }
+
+  public func allocate(byteCount: Int) throws -> any Storage { try CPUStorage(byteCount: byteCount) }
+
+  public func writeBytes(_ bytes: UnsafeRawBufferPointer, to tensor: Tensor) throws {
+    let to = try tensor.cpuPointer()
+    if let from = bytes.baseAddress {
+      to.copyMemory(from: from, byteCount: min(bytes.count, tensor.byteCount))
+    }
+  }
+
+  public func readBytes(of tensor: Tensor, into bytes: UnsafeMutableRawBufferPointer) throws {
+    let from = try tensor.cpuPointer()
+    bytes.baseAddress?.copyMemory(from: from, byteCount: min(bytes.count, tensor.byteCount))
+  }
+
+  public func synchronize() {}
+
+  public func compile(_ programs: [Program]) throws -> [any Executable] {
+    let plans = programs.map { MemoryPlan($0, alignment: alignment, chunkLimit: .max) }
+    let arenaSize = plans.map { $0.chunks.reduce(0, +) }.max() ?? 0
+    let arena = try CPUStorage(byteCount: max(alignment, arenaSize))
+    let scratch = try CPUScratch()
+    var executables: [CPUExecutable] = []
+    for (program, plan) in zip(programs, plans) {
+      let compiler = try CPUCompiler(program: program, plan: plan, arena: arena, scratch: scratch)
+      executables.append(
+        CPUExecutable(
+          steps: try program.operations.map(compiler.step(for:)), arena: arena, scratch: scratch,
+          tensors: program.values.compactMap(\.tensor)))
+    }
+    try scratch.allocate()
+    return executables
+  }
+}
+
+/// Memory that operators use while they run, shared by all operators of the programs compiled together.
+final class CPUScratch {
+  private var byteCount = 0
+  private var storage: CPUStorage
+
+  /// The scratch memory as floats: all of it only once the programs are compiled.
+  private(set) var floats: UnsafeMutablePointer<Float>
+
+  init() throws {
+    storage = try CPUStorage(byteCount: 64)
+    floats = storage.base.assumingMemoryBound(to: Float.self)
+  }
+
+  /// Called while compiling: an operator will need this much.
+  func reserve(floats: Int) { byteCount = max(byteCount, floats * 4) }
+
+  /// Called once, after compiling.
+  func allocate() throws {
+    let storage = try CPUStorage(byteCount: max(64, byteCount))
+    self.storage = storage
+    floats = storage.base.assumingMemoryBound(to: Float.self)
+  }
+}
+
+/// A program bound to the CPU's memory: one closure per operator.
+final class CPUExecutable: Executable {
+  /// One operator, every pointer bound.
+  typealias Step = (RunParameters) -> Void
+
+  let arenaByteCount: Int
+  private let steps: [Step]
+  // Held because the steps point into them.
+  private let held: (CPUStorage, CPUScratch, [Tensor])
+
+  init(steps: [Step], arena: CPUStorage, scratch: CPUScratch, tensors: [Tensor]) {
+    self.steps = steps
+    arenaByteCount = arena.byteCount
+    held = (arena, scratch, tensors)
+  }
+
+  func run(_ parameters: RunParameters) throws {
+    for step in steps { step(parameters) }
+  }
+}

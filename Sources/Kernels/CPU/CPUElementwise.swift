@@ -1,0 +1,123 @@
+import CKernels
+
+extension CPUCompiler {
+  func add(_ d: Add) throws -> Step {
+    let (a, b, y) = (try floats(d.a), try floats(d.b), try floats(d.output))
+    let count = shape(d.output).count
+    return { _ in
+      Parallel.ranges(count, grain: 32768) {
+        pbe_add(a + $0.lowerBound, b + $0.lowerBound, y + $0.lowerBound, $0.count)
+      }
+    }
+  }
+
+  func dropout(_ d: Dropout) throws -> Step {
+    let (x, y, samples) = (try floats(d.input), try floats(d.output), try integers(d.samples))
+    let shape = shape(d.input)
+    let (pixels, size) = (shape.h * shape.w, shape.count / shape.n)
+    return { parameters in
+      Parallel.blocks(shape.n) { _, image in
+        pbe_dropout(
+          x + image * size, y + image * size, d.rate, UInt32(bitPattern: samples[image]), parameters.epoch,
+          d.purpose, d.seed, pixels, shape.c)
+      }
+    }
+  }
+
+  func randomUniform(_ d: RandomUniform) throws -> Step {
+    let (y, samples) = (try floats(d.output), try integers(d.samples))
+    let shape = shape(d.output)
+    let (pixels, size) = (shape.h * shape.w, shape.count / shape.n)
+    return { parameters in
+      Parallel.blocks(shape.n) { _, image in
+        pbe_random_uniform(
+          y + image * size, d.low, d.high, UInt32(bitPattern: samples[image]), parameters.epoch, d.purpose,
+          d.seed, pixels, shape.c)
+      }
+    }
+  }
+
+  func fill(_ d: Fill) throws -> Step {
+    let count = shape(d.output).count
+    switch program[d.output].type {
+    case .float32:
+      let y = try floats(d.output)
+      return { _ in y.update(repeating: d.value, count: count) }
+    case .int32:
+      let y = try integers(d.output)
+      return { _ in y.update(repeating: Int32(d.value), count: count) }
+    case .uint8:
+      let y = try pointer(d.output).assumingMemoryBound(to: UInt8.self)
+      return { _ in y.update(repeating: UInt8(d.value), count: count) }
+    }
+  }
+
+  func copy(_ d: Copy) throws -> Step {
+    let (x, y) = (try pointer(d.input), try pointer(d.output))
+    let bytes = program[d.output].byteCount
+    return { _ in
+      Parallel.ranges(bytes, grain: 1 << 18) {
+        (y + $0.lowerBound).copyMemory(from: x + $0.lowerBound, byteCount: $0.count)
+      }
+    }
+  }
+
+  func pgdStep(_ d: PGDStep) throws -> Step {
+    let (z, origin, gradient) = (try floats(d.adversarial), try floats(d.origin), try floats(d.gradient))
+    let count = shape(d.adversarial).count
+    return { _ in
+      Parallel.ranges(count, grain: 32768) {
+        pbe_pgd_step(
+          z + $0.lowerBound, origin + $0.lowerBound, gradient + $0.lowerBound, d.stepSize, d.epsilon,
+          d.clip ? 1 : 0, $0.count)
+      }
+    }
+  }
+
+  func applyTrigger(_ d: ApplyTrigger) throws -> Step {
+    let (x, pattern, mask, y) = (
+      try floats(d.input), try floats(d.pattern), try floats(d.mask), try floats(d.output)
+    )
+    let flags = try d.flags.map { try integers($0) }
+    let shape = shape(d.input)
+    let size = shape.count / shape.n
+    return { _ in
+      Parallel.ranges(shape.n, grain: 8) { range in
+        for image in range {
+          let at = image * size
+          if let flags, flags[image] == 0 {
+            if x != y { (y + at).update(from: x + at, count: size) }
+          } else {
+            pbe_apply_trigger(
+              x + at, pattern, mask, y + at, d.kind == .additive ? 1 : 0, d.clip ? 1 : 0, size)
+          }
+        }
+      }
+    }
+  }
+
+  func sgd(_ d: SGD) throws -> Step {
+    let (p, g, v) = (try floats(d.parameters), try floats(d.gradients), try floats(d.velocity))
+    let count = shape(d.parameters).count
+    return { parameters in
+      Parallel.ranges(count, grain: 32768) {
+        pbe_sgd(
+          p + $0.lowerBound, g + $0.lowerBound, v + $0.lowerBound, parameters.learningRate, d.momentum,
+          d.weightDecay, d.nesterov ? 1 : 0, $0.count)
+      }
+    }
+  }
+
+  func adam(_ d: Adam) throws -> Step {
+    let (p, g) = (try floats(d.parameters), try floats(d.gradients))
+    let (m, v) = (try floats(d.firstMoment), try floats(d.secondMoment))
+    let count = shape(d.parameters).count
+    return { parameters in
+      Parallel.ranges(count, grain: 32768) {
+        pbe_adam(
+          p + $0.lowerBound, g + $0.lowerBound, m + $0.lowerBound, v + $0.lowerBound, parameters.learningRate,
+          d.beta1, d.beta2, d.epsilon, d.weightDecay, parameters.step, $0.count)
+      }
+    }
+  }
+}
