@@ -32,15 +32,16 @@ enum IDXReader {
         .badData, "the file has \(labels.extents[0]) labels for \(images.extents[0]) images of \(imagePath)",
         at: labelPath, remedy: "both files must be of the same part of the same data set")
     }
-    if let wrong = labels.bytes.firstIndex(where: { $0 >= kind.classes }) {
+    let classes = kind.classes
+    if let wrong = labels.bytes.firstIndex(where: { $0 >= classes }) {
       throw PBEError(
         .badData,
-        "record \(wrong) has label \(labels.bytes[wrong]); labels are 0 to \(kind.classes - 1)",
+        "record \(wrong) has label \(labels.bytes[wrong]); labels are 0 to \(classes - 1)",
         at: labelPath,
         remedy: "download the file again")
     }
     return try LabeledImages(
-      name: name, channels: 1, height: shape.height, width: shape.width, classes: kind.classes,
+      name: name, channels: 1, height: shape.height, width: shape.width, classes: classes,
       classNames: kind.classNames, pixels: images.bytes, labels: labels.bytes.map(Int32.init))
   }
 
