@@ -1,0 +1,125 @@
+import Dispatch
+import Kernels
+import Synchronization
+
+/// The German Traffic Sign Recognition Benchmark: PPM files, and csv files that tell their classes.
+enum GTSRBReader {
+  static let classes = 43
+  static let side = 32
+
+  /// An image's file and its class.
+  struct Entry: Sendable {
+    let path: String
+    let label: Int32
+  }
+
+  private static let remedy =
+    "name the folder with Final_Training and Final_Test, as GTSRB's own archives unpack them"
+  /// Real csv files have at most 450 KB.
+  private static let longestTable = 16 << 20
+
+  static func load(directory: String, split: DatasetKind.Split, name: String) throws -> LabeledImages {
+    let root = try DatasetFolder.find(
+      "GTSRB", in: directory, subfolders: ["", "GTSRB", "gtsrb", "gtsrb/GTSRB"],
+      markers: split == .train ? ["Final_Training/Images", "Training"] : ["Final_Test/Images"], remedy: remedy
+    )
+    let entries = split == .train ? try trainEntries(root) : try testEntries(root)
+    return try LabeledImages(
+      name: name, channels: 3, height: side, width: side, classes: classes,
+      classNames: DatasetKind.gtsrb.classNames, pixels: try pixels(of: entries), labels: entries.map(\.label))
+  }
+
+  private static func trainEntries(_ root: String) throws -> [Entry] {
+    let images = DatasetFolder.join(root, "Final_Training/Images")
+    let base = InputFile.isFolder(images) ? images : DatasetFolder.join(root, "Training")
+    return try (0..<classes).flatMap { label in
+      let number = String(label)
+      let padded = String(repeating: "0", count: 5 - number.count) + number
+      let folder = DatasetFolder.join(base, padded)
+      guard InputFile.isFolder(folder) else {
+        throw PBEError(
+          .missingInput, "the folder of class \(label) is missing; \(classes) classes were expected",
+          at: folder,
+          remedy: remedy)
+      }
+      return try entries(DatasetFolder.join(folder, "GT-\(padded).csv"), images: folder, label: label)
+    }
+  }
+
+  private static func testEntries(_ root: String) throws -> [Entry] {
+    // The archive of the test images brings a table without classes; the one with them comes apart, and has no
+    // fixed place.
+    let names = ["Final_Test/Images/GT-final_test.csv", "Final_Test/GT-final_test.csv", "GT-final_test.csv"]
+    let places = (names + ["../GT-final_test.csv"]).map { DatasetFolder.join(root, $0) }
+    guard let table = places.first(where: InputFile.exists) else {
+      throw PBEError(
+        .missingInput, "the table of the test images' classes is missing", at: places[0],
+        remedy: "it is in GTSRB_Final_Test_GT.zip: put GT-final_test.csv here")
+    }
+    return try entries(table, images: DatasetFolder.join(root, "Final_Test/Images"), label: nil)
+  }
+
+  /// The images that one csv file lists; with a `label`, all must be of that class.
+  private static func entries(_ path: String, images: String, label: Int?) throws -> [Entry] {
+    let table = try SemicolonTable(
+      try InputFile.read(path, limit: longestTable, remedy: remedy), path: path)
+    let names = try table.column("Filename", remedy: remedy)
+    let labels = try table.column(
+      "ClassId", remedy: label == nil ? "the table with classes is in GTSRB_Final_Test_GT.zip" : remedy)
+    guard !table.rows.isEmpty else {
+      throw PBEError(.badData, "the table lists no image", at: path, remedy: "unpack it again")
+    }
+    return try table.rows.map { row in
+      let name = row.fields[names]
+      let text = row.fields[labels]
+      let place = "\(path):\(row.line)"
+      guard !name.isEmpty, !name.contains("/"), !name.contains("\0") else {
+        throw PBEError(
+          .badData, "\"\(name)\" is no file name", at: place, remedy: "unpack the csv file again")
+      }
+      guard let value = Int32(text), value >= 0, value < classes else {
+        throw PBEError(
+          .badData, "\(name) has class \"\(text)\"; classes are 0 to \(classes - 1)", at: place,
+          remedy: "unpack the csv file again")
+      }
+      if let label, Int(value) != label {
+        throw PBEError(
+          .badData, "\(name) has class \(value), but lies in the folder of class \(label)", at: place,
+          remedy: "unpack the folder again")
+      }
+      return Entry(path: DatasetFolder.join(images, name), label: value)
+    }
+  }
+
+  /// Reads the images with all cores, as planar 32 x 32 pixels in the order of `entries`; of several failures the
+  /// one of the earliest part is thrown, whatever thread met its first.
+  private static func pixels(of entries: [Entry]) throws -> [UInt8] {
+    let part = 512
+    let parts = (entries.count + part - 1) / part
+    let results = Mutex([Result<[UInt8], any Error>?](repeating: nil, count: parts))
+    DispatchQueue.concurrentPerform(iterations: parts) { index in
+      let result = Result { try read(entries[index * part..<min((index + 1) * part, entries.count)]) }
+      results.withLock { $0[index] = result }
+    }
+    let finished = results.withLock { $0 }
+    var pixels: [UInt8] = []
+    pixels.reserveCapacity(entries.count * 3 * side * side)
+    for result in finished { pixels += try result?.get() ?? [] }
+    return pixels
+  }
+
+  private static func read(_ entries: ArraySlice<Entry>) throws -> [UInt8] {
+    var pixels: [UInt8] = []
+    pixels.reserveCapacity(entries.count * 3 * side * side)
+    for entry in entries {
+      let bytes = try InputFile.read(
+        entry.path, limit: Picture.largestFile, remedy: "unpack the images again")
+      let picture = try Picture(ppm: bytes, name: entry.path)
+      guard picture.channels == 3 else {
+        throw PBEError(.badData, "the image is grey; GTSRB's are RGB", at: entry.path)
+      }
+      pixels += try picture.resized(width: side, height: side).planar
+    }
+    return pixels
+  }
+}

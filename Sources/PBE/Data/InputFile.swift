@@ -1,0 +1,63 @@
+import Foundation
+import Kernels
+
+/// Reads of whole files, with errors that name the file.
+enum InputFile {
+  /// True if there is a folder at `path`.
+  static func isFolder(_ path: String) -> Bool {
+    var info = stat()
+    return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
+  }
+
+  /// True if there is anything at `path`.
+  static func exists(_ path: String) -> Bool {
+    var info = stat()
+    return stat(path, &info) == 0
+  }
+
+  /// Bytes of the regular file at `path`; throws `missingInput` when there is none.
+  static func size(_ path: String, remedy: String) throws -> Int {
+    var info = stat()
+    guard stat(path, &info) == 0 else { throw missing(path, remedy: remedy) }
+    guard info.st_mode & S_IFMT == S_IFREG else {
+      throw PBEError(.missingInput, "this is not a regular file", at: path, remedy: remedy)
+    }
+    return Int(info.st_size)
+  }
+
+  /// The contents of the file at `path`, which may have at most `limit` bytes. System calls rather than
+  /// Foundation's `Data`: GTSRB is 51,839 files of 3 KB, where the cost per file counts.
+  static func read(_ path: String, limit: Int, remedy: String) throws -> [UInt8] {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw missing(path, remedy: remedy) }
+    defer { close(descriptor) }
+    var info = stat()
+    guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
+      throw PBEError(.missingInput, "this is not a regular file", at: path, remedy: remedy)
+    }
+    let size = Int(info.st_size)
+    guard size <= limit else {
+      throw PBEError(
+        .badData, "the file has \(size) bytes; at most \(limit) were expected", at: path, remedy: remedy)
+    }
+    return try [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+      guard let base = buffer.baseAddress else { return }
+      while count < size {
+        let got = Foundation.read(descriptor, base + count, size - count)
+        if got < 0 && errno == EINTR { continue }
+        guard got >= 0 else {
+          throw PBEError(.inputOutput, "reading failed: \(systemMessage())", at: path)
+        }
+        if got == 0 { break }
+        count += got
+      }
+    }
+  }
+
+  private static func missing(_ path: String, remedy: String) -> PBEError {
+    let what = errno == ENOENT || errno == ENOTDIR ? "the file is missing" : systemMessage()
+    return PBEError(.missingInput, what, at: path, remedy: remedy)
+  }
+
+  private static func systemMessage() -> String { String(cString: strerror(errno)) }
+}

@@ -1,0 +1,94 @@
+import Kernels
+
+/// One image as image files hold it: rows of pixels, the channels of a pixel side by side (HWC), 0...255.
+public struct Picture: Sendable, Equatable {
+  /// Columns.
+  public let width: Int
+  /// Rows.
+  public let height: Int
+  /// 1 for grey, 3 for RGB, 4 for RGB and opacity.
+  public let channels: Int
+  /// height x width x channels bytes.
+  public let pixels: [UInt8]
+
+  /// Images with more pixels than this are refused: 64 megapixels.
+  public static let mostPixels = 64 << 20
+  /// No image file that is read may be larger.
+  static let largestFile = 4 * mostPixels + (1 << 20)
+
+  /// Creates a picture from interleaved pixels; throws `usage` when the size is refused or doesn't fit the pixels.
+  public init(width: Int, height: Int, channels: Int, pixels: [UInt8]) throws {
+    try Self.checkSize(width: width, height: height, name: nil)
+    guard [1, 3, 4].contains(channels), pixels.count == width * height * channels else {
+      throw PBEError(
+        .usage,
+        "\(pixels.count) bytes are no picture of \(width) x \(height) pixels with \(channels) channels")
+    }
+    self.width = width
+    self.height = height
+    self.channels = channels
+    self.pixels = pixels
+  }
+
+  /// Creates a picture from planar pixels (CHW); throws as ``init(width:height:channels:pixels:)``.
+  public init(width: Int, height: Int, channels: Int, planar: [UInt8]) throws {
+    try Self.checkSize(width: width, height: height, name: nil)
+    var interleaved = planar
+    let plane = width * height
+    if [3, 4].contains(channels), planar.count == plane * channels {
+      for channel in 0..<channels {
+        for pixel in 0..<plane { interleaved[pixel * channels + channel] = planar[channel * plane + pixel] }
+      }
+    }
+    try self.init(width: width, height: height, channels: channels, pixels: interleaved)
+  }
+
+  /// Reads a PNG or PPM file as RGB (grey files get three equal channels).
+  ///
+  /// Throws `missingInput` when it can't be read, and `badData` when it is neither or damaged.
+  public init(file path: String) throws {
+    let bytes = try InputFile.read(path, limit: Self.largestFile, remedy: "name a PNG or PPM file")
+    if bytes.starts(with: [0x89, 0x50, 0x4E, 0x47]) {
+      self = try Picture(png: bytes, name: path)
+    } else if bytes.starts(with: [0x50, 0x35]) || bytes.starts(with: [0x50, 0x36]) {
+      self = try Picture(ppm: bytes, name: path).rgb()
+    } else {
+      throw PBEError(
+        .badData, "the file is neither PNG nor binary PPM", at: path, remedy: "convert it to PNG")
+    }
+  }
+
+  /// The pixels channel after channel (CHW).
+  public var planar: [UInt8] {
+    if channels == 1 { return pixels }
+    let plane = width * height
+    return [UInt8](unsafeUninitializedCapacity: pixels.count) { buffer, count in
+      for channel in 0..<channels {
+        for pixel in 0..<plane { buffer[channel * plane + pixel] = pixels[pixel * channels + channel] }
+      }
+      count = pixels.count
+    }
+  }
+
+  /// The picture with three channels: grey is repeated, opacity is dropped.
+  public func rgb() throws -> Picture {
+    if channels == 3 { return self }
+    var colour: [UInt8] = []
+    colour.reserveCapacity(width * height * 3)
+    for pixel in 0..<width * height {
+      for channel in 0..<3 { colour.append(pixels[pixel * channels + (channels == 1 ? 0 : channel)]) }
+    }
+    return try Picture(width: width, height: height, channels: 3, pixels: colour)
+  }
+
+  /// Throws when a picture would be empty or has more than ``mostPixels``; `name` is the file concerned.
+  static func checkSize(width: Int, height: Int, name: String?) throws {
+    // Side by side: their product could overflow.
+    guard width > 0, height > 0, width <= mostPixels, height <= mostPixels, width * height <= mostPixels
+    else {
+      throw PBEError(
+        name == nil ? .usage : .badData, "a picture of \(width) x \(height) pixels is refused", at: name,
+        remedy: "pictures have at least one and at most \(mostPixels) pixels")
+    }
+  }
+}
