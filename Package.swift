@@ -47,7 +47,7 @@ let package = Package(
     // MARK: - Tests
 
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Parity"]),
-    .testTarget(name: "PBETests", dependencies: ["PBE", "Parity"]),
+    .testTarget(name: "PBETests", dependencies: ["PBE", "Parity", "Kernels"]),
     .testTarget(name: "CommandTests", dependencies: ["pbe-gpu", "PBE"]),
   ],
   swiftLanguageModes: [.v6],

@@ -1,0 +1,149 @@
+import Foundation
+import Kernels
+
+/// An attack as a JSON file describes it (docs/attacks.md): which attack, which labels, which training images.
+public struct AttackFile: Sendable {
+  /// The trigger's parameters.
+  public var attack: any Attack
+  /// Which label a triggered image gets.
+  public var mode: AttackMode
+  /// The target label of an all-to-one attack.
+  public var target: Int
+  /// The share of the training set that is poisoned.
+  public var poisonRate: Double
+  /// The seed that chooses the poisoned images.
+  public var poisonSeed: UInt64
+  /// The folder that image paths start from.
+  public var directory: String
+
+  /// Creates an attack.
+  public init(
+    _ attack: any Attack, mode: AttackMode = .allToOne, target: Int, poisonRate: Double = 0.1,
+    poisonSeed: UInt64 = 0, directory: String = "."
+  ) {
+    self.attack = attack
+    self.mode = mode
+    self.target = target
+    self.poisonRate = poisonRate
+    self.poisonSeed = poisonSeed
+    self.directory = directory
+  }
+
+  private struct Header: Codable {
+    var attack: String
+    var mode: AttackMode?
+    var target: Int?
+    var poison_rate: Double?
+    var poison_seed: UInt64?
+  }
+
+  /// Reads the file. Throws `missingInput` when it can't be read, `badData` naming the key that is wrong.
+  public static func load(_ path: String) throws -> AttackFile {
+    let data = Data(try InputFile.read(path))
+    func decode<T: Decodable>(_ type: T.Type) throws -> T {
+      do { return try JSONDecoder().decode(type, from: data) } catch {
+        throw PBEError(
+          .badData, "the attack file is wrong: \(explain(error))", at: path, remedy: "see docs/attacks.md")
+      }
+    }
+    let header = try decode(Header.self)
+    guard let type = Attacks.known.first(where: { $0.name == header.attack }) else {
+      throw PBEError(
+        .badData, "there is no attack \"\(header.attack)\"", at: path,
+        remedy: "known are \(Attacks.names.joined(separator: ", "))")
+    }
+    let rate = header.poison_rate ?? 0.1
+    guard (0...1).contains(rate) else {
+      throw PBEError(.badData, "poison_rate \(rate) is not between 0 and 1", at: path)
+    }
+    guard let target = header.target ?? (header.mode == .allToAll ? 0 : nil), target >= 0 else {
+      throw PBEError(.badData, "an all-to-one attack needs a target label of at least 0", at: path)
+    }
+    return AttackFile(
+      try decode(type), mode: header.mode ?? .allToOne, target: target, poisonRate: rate,
+      poisonSeed: header.poison_seed ?? 0, directory: URL(fileURLWithPath: path).deletingLastPathComponent().path)
+  }
+
+  private static func explain(_ error: any Error) -> String {
+    func path(_ context: DecodingError.Context) -> String {
+      context.codingPath.map(\.stringValue).joined(separator: ".")
+    }
+    switch error {
+    case DecodingError.keyNotFound(let key, _): return "\"\(key.stringValue)\" is missing"
+    case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
+      return "\"\(path(context))\" has the wrong type"
+    case DecodingError.dataCorrupted(let context):
+      return context.codingPath.isEmpty ? "it is not valid JSON" : "\"\(path(context))\" has a wrong value"
+    default: return "it can't be read"
+    }
+  }
+
+  /// The attack as JSON, in keys' order.
+  public func encoded() throws -> Data {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    let header = Header(
+      attack: type(of: attack).name, mode: mode, target: mode == .allToOne ? target : nil,
+      poison_rate: poisonRate, poison_seed: poisonSeed)
+    func object(_ value: some Encodable) throws -> [String: Any] {
+      try JSONSerialization.jsonObject(with: encoder.encode(value)) as? [String: Any] ?? [:]
+    }
+    let merged = try object(attack).merging(object(header)) { $1 }
+    return try JSONSerialization.data(
+      withJSONObject: merged, options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes])
+  }
+
+  /// The label that the attacker wants for a triggered image of class `label`.
+  public func targetLabel(of label: Int32, classes: Int) -> Int32 {
+    mode == .allToOne ? Int32(target) : (label + 1) % Int32(classes)
+  }
+
+  /// Throws `badData` when the target is not one of the classes.
+  public func check(classes: Int) throws {
+    if mode == .allToOne, target >= classes {
+      throw PBEError(
+        .badData, "target label \(target) is out of range: the data set has classes 0 to \(classes - 1)",
+        at: "attack, target", remedy: "choose a target below \(classes)")
+    }
+  }
+
+  /// Whether an image of class `label` counts for the attack success rate: with one target, its own class does not.
+  public func scores(label: Int32) -> Bool { mode == .allToAll || label != Int32(target) }
+}
+
+/// The poisoned part of a training set: a function of rate, seed and the number of images, so that every command of a
+/// run poisons the same images. Drawn from all classes (METHOD, section 1.7).
+public struct PoisonedSet: Sendable, Equatable {
+  /// Whether each image carries the trigger.
+  public let isPoisoned: [Bool]
+  /// The labels that the poisoned training set has.
+  public let labels: [Int32]
+  /// The number of poisoned images.
+  public var count: Int { isPoisoned.count { $0 } }
+
+  /// Poisons `images` by `attack`.
+  public init(_ images: LabeledImages, _ attack: AttackFile) {
+    let wanted = Int((attack.poisonRate * Double(images.count)).rounded())
+    let order = Permutation.of(images.count, seed: attack.poisonSeed, purpose: RandomPurpose.poisonChoice)
+    var flags = [Bool](repeating: false, count: images.count)
+    for index in order.prefix(wanted) { flags[index] = true }
+    isPoisoned = flags
+    labels = zip(images.labels, flags).map { label, poisoned in
+      poisoned ? attack.targetLabel(of: label, classes: images.classes) : label
+    }
+  }
+}
+
+/// Pseudo-random orders that are the same on every machine and Swift release.
+public enum Permutation {
+  /// A permutation of 0..<count.
+  public static func of(_ count: Int, seed: UInt64, purpose: UInt32, epoch: UInt32 = 0) -> [Int] {
+    var order = Array(0..<count)
+    var stream = PhiloxStream(seed: seed, purpose: purpose, epoch: epoch)
+    for position in 0..<max(0, count - 1) {
+      let offset = (UInt64(stream.nextWord()) * UInt64(count - position)) >> 32
+      order.swapAt(position, position + Int(offset))
+    }
+    return order
+  }
+}

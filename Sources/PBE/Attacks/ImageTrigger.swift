@@ -1,0 +1,65 @@
+import Kernels
+
+/// A picture as the trigger: added to the image (a trojan watermark), or blended into it, everywhere or where a mask
+/// says (METHOD, section 2.2; the I-BAU models).
+public struct ImageTrigger: Attack {
+  public static let name = "image"
+
+  /// How picture and image meet.
+  public enum Combination: String, Codable, Sendable {
+    /// `x + alpha * mask * picture`, clipped to [0, 1].
+    case add
+    /// `x + alpha * mask * (picture - x)`.
+    case blend
+  }
+
+  /// The picture's file (PNG or PPM), from the attack file's folder.
+  public var image: String
+  /// The strength, 0 to 1.
+  public var alpha: Float
+  /// A picture whose brightness is the strength per pixel; none is full strength everywhere.
+  public var mask: String?
+  /// How picture and image meet.
+  public var combination: Combination
+
+  /// Creates the attack.
+  public init(image: String, alpha: Float = 1, mask: String? = nil, combination: Combination = .blend) {
+    self.image = image
+    self.alpha = alpha
+    self.mask = mask
+    self.combination = combination
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    image = try values.decode(String.self, forKey: .image)
+    alpha = try values.decodeIfPresent(Float.self, forKey: .alpha) ?? 1
+    mask = try values.decodeIfPresent(String.self, forKey: .mask)
+    combination = try values.decodeIfPresent(Combination.self, forKey: .combination) ?? .blend
+  }
+
+  public func makeTrigger(image shape: Shape, directory: String, on backend: any Backend) throws -> any Trigger {
+    guard (0...1).contains(alpha) else {
+      throw PBEError(.badData, "alpha \(alpha) is not between 0 and 1", at: "attack image, alpha")
+    }
+    func load(_ name: String) throws -> [Float] {
+      let path = name.hasPrefix("/") ? name : "\(directory)/\(name)"
+      var picture = try Picture(file: path)
+      if picture.width != shape.w || picture.height != shape.h {
+        picture = try picture.resized(width: shape.w, height: shape.h)
+      }
+      let planes = picture.planar.map { Float($0) / 255 }
+      if picture.channels == shape.c { return planes }
+      // A colour picture on grey images: the mean of its channels.
+      let size = shape.h * shape.w
+      return (0..<shape.c * size).map { at in
+        (0..<picture.channels).reduce(0) { $0 + planes[$1 * size + at % size] } / Float(picture.channels)
+      }
+    }
+    let pattern = try load(image)
+    let strength = try mask.map(load) ?? Array(repeating: 1, count: pattern.count)
+    return try FixedPattern(
+      pattern: pattern, mask: strength.map { $0 * alpha }, image: Shape(1, shape.c, shape.h, shape.w),
+      kind: combination == .add ? .additive : .blend, clip: combination == .add, on: backend)
+  }
+}

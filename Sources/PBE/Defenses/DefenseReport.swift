@@ -1,0 +1,55 @@
+import Foundation
+
+/// What one progressive step of a defense did.
+public struct StepReport: Sendable, Codable {
+  /// The step, from 0.
+  public var step: Int
+  /// Images that the step fine-tuned on.
+  public var extra_set_size: Int
+  /// The share of them that carries the trigger, where that is known.
+  public var extra_set_poisoned: Double?
+  /// The mean loss of each epoch.
+  public var losses: [Double]
+  /// How many of the epochs were adversarial throughout.
+  public var adversarial_epochs: Int
+  /// The model after the step on the test set.
+  public var metrics: Metrics?
+  /// How well low agreement tells poisoned images from clean ones after the step, where the truth is known.
+  public var agreement_auroc: Double?
+  /// Seconds of fine-tuning, and of scoring the training set.
+  public var training_seconds: Double, scoring_seconds: Double
+}
+
+/// How a defense tells what it is doing, and is stopped.
+public struct DefenseObserver {
+  /// Called after each batch with a description and the share of the whole job that is done; throwing stops.
+  public var progress: (_ what: String, _ share: Double) throws -> Void = { _, _ in }
+  /// Called after each epoch, with a line for the log.
+  public var log: (_ line: String) -> Void = { _ in }
+  /// Called after each progressive step with the model as it is; returns its metrics, if they can be measured.
+  public var finished: (_ step: Int) throws -> Metrics? = { _ in nil }
+
+  /// An observer that does nothing.
+  public init() {}
+}
+
+/// How the learning rate changes during a fine-tuning.
+public enum Schedule: String, Codable, Sendable, CaseIterable {
+  /// The same throughout, as the paper's code in effect has it.
+  case constant
+  /// From the given rate to zero along half a cosine, over all epochs.
+  case cosine
+
+  /// The rate at a share of the way, 0 to 1.
+  public func rate(_ base: Float, share: Double) -> Float {
+    switch self {
+    case .constant: base
+    case .cosine: base * Float(0.5 * (1 + cos(share * Double.pi)))
+    }
+  }
+}
+
+extension Duration {
+  /// The duration in seconds.
+  public var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}

@@ -1,0 +1,102 @@
+import Kernels
+
+/// What a model is judged by, as fractions (docs/metrics.md; METHOD, section 4.1).
+public struct Metrics: Sendable, Codable, Equatable {
+  /// The share of clean test images classified right.
+  public var acc: Double
+  /// The share of triggered test images, without those of the target class, that get the attacker's label.
+  public var asr: Double?
+  /// The share of the same images that get their true label.
+  public var ra: Double?
+  /// The attack success rate over all images, target class included, as the paper's code counts.
+  public var asr_all_images: Double?
+
+  /// Creates metrics.
+  public init(acc: Double, asr: Double? = nil, ra: Double? = nil, asrAllImages: Double? = nil) {
+    self.acc = acc
+    self.asr = asr
+    self.ra = ra
+    asr_all_images = asrAllImages
+  }
+
+  /// Defense effectiveness rate: (max(0, dASR) - max(0, dACC) + 1) / 2, from before to after; `nil` without an ASR.
+  public static func der(before: Metrics, after: Metrics) -> Double? {
+    guard let first = before.asr, let second = after.asr else { return nil }
+    return (max(0, first - second) - max(0, before.acc - after.acc) + 1) / 2
+  }
+}
+
+/// Scores a network on a test set: clean, and with the attack's trigger on every image.
+public final class Evaluator {
+  private let test: LabeledImages
+  private let attack: AttackFile?
+  private let clean: Scorer
+  private let triggered: Scorer?
+
+  /// Puts the test set on the device. Throws `badData` when the attack's trigger or target doesn't fit it.
+  public init(
+    _ weights: Weights, test: LabeledImages, attack: AttackFile?, batch: Int = 256
+  ) throws {
+    self.test = test
+    self.attack = attack
+    let backend = weights.backend
+    let data = try DeviceImages(test, on: backend)
+    clean = try Scorer(weights, data: data, batch: batch)
+    if let attack {
+      try attack.check(classes: test.classes)
+      let trigger = try attack.attack.makeTrigger(
+        image: Shape(1, test.channels, test.height, test.width), directory: attack.directory, on: backend)
+      triggered = try Scorer(
+        weights, data: DeviceImages(sharing: data, trigger: trigger), batch: batch)
+    } else {
+      triggered = nil
+    }
+  }
+
+  /// The metrics of the weights as they are now.
+  public func evaluate(progress: (_ done: Int) throws -> Void = { _ in }) throws -> Metrics {
+    try clean.run(progress: progress)
+    let right = zip(try clean.answers(), test.labels).count { $0 == $1 }
+    var metrics = Metrics(acc: Double(right) / Double(test.count))
+    guard let attack, let triggered else { return metrics }
+    try triggered.run { try progress(test.count + $0) }
+    var (scored, hits, robust, all) = (0, 0, 0, 0)
+    for (answer, label) in zip(try triggered.answers(), test.labels) {
+      let hit = answer == attack.targetLabel(of: label, classes: test.classes)
+      all += hit ? 1 : 0
+      guard attack.scores(label: label) else { continue }
+      scored += 1
+      hits += hit ? 1 : 0
+      robust += answer == label ? 1 : 0
+    }
+    metrics.asr_all_images = Double(all) / Double(test.count)
+    if scored > 0 {
+      metrics.asr = Double(hits) / Double(scored)
+      metrics.ra = Double(robust) / Double(scored)
+    }
+    return metrics
+  }
+
+  /// How many images one evaluation goes through.
+  public var imageCount: Int { test.count * (triggered == nil ? 1 : 2) }
+}
+
+/// The area under the ROC curve of a score that should be high for positives: the probability that a positive scores
+/// above a negative, ties counting half. `nil` when either is missing.
+public func areaUnderROC(scores: [Float], isPositive: [Bool]) -> Double? {
+  let positives = isPositive.count { $0 }
+  let negatives = isPositive.count - positives
+  guard positives > 0, negatives > 0 else { return nil }
+  let order = scores.indices.sorted { scores[$0] < scores[$1] }
+  var rankSum = 0.0
+  var start = 0
+  while start < order.count {
+    var end = start + 1
+    while end < order.count, scores[order[end]] == scores[order[start]] { end += 1 }
+    // Ranks start + 1 ... end share their mean.
+    let rank = Double(start + 1 + end) / 2
+    for at in start..<end where isPositive[order[at]] { rankSum += rank }
+    start = end
+  }
+  return (rankSum - Double(positives) * Double(positives + 1) / 2) / (Double(positives) * Double(negatives))
+}

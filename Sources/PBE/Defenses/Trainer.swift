@@ -1,0 +1,166 @@
+import Kernels
+
+/// Trains a network on batches of a data set, on plain or on adversarial examples: gathering, trigger, augmentation,
+/// attack, forward, backward and update, all on the device. The one training loop of `infect`, AFT and PBE.
+public final class Trainer {
+  /// How batches are made and learned from.
+  public struct Settings: Sendable {
+    /// Images per step.
+    public var batch = 128
+    /// How images are augmented; `nil` for not at all.
+    public var augmentation: Augmentation?
+    /// How adversarial examples are made.
+    public var attack = PGD()
+    /// Decay of the velocity.
+    public var momentum: Float = 0.9
+    /// L2 penalty.
+    public var weightDecay: Float = 5e-4
+    /// The key of all random numbers.
+    public var seed: UInt64 = 0
+    /// A new order of the images each epoch.
+    public var shuffles = true
+
+    /// The paper's settings without augmentation.
+    public init() {}
+  }
+
+  /// What one epoch did.
+  public struct Epoch: Sendable {
+    /// The mean loss, before each update.
+    public let loss: Double
+    /// The share of right answers, before each update.
+    public let accuracy: Double
+    /// Images seen.
+    public let images: Int
+  }
+
+  /// The plans of one batch size.
+  private struct Plan {
+    let load: any Executable
+    let pgd: any Executable
+    let clean: any Executable
+    let adversarial: any Executable
+  }
+
+  private let weights: Weights
+  private let data: DeviceImages
+  private let settings: Settings
+  private let optimizer: Optimizer
+  private let rows: Tensor
+  private let totals: Tensor
+  private let attackTotals: Tensor
+  private var plans: [Int: Plan] = [:]
+  /// Epochs done, which the random numbers are keyed by; also across changes of the extra set.
+  private(set) var epochs: UInt32 = 0
+  /// Steps done.
+  private(set) var steps: UInt32 = 0
+
+  /// Creates a trainer. Throws `device` when there is not enough memory.
+  public init(_ weights: Weights, data: DeviceImages, settings: Settings) throws {
+    self.weights = weights
+    self.data = data
+    self.settings = settings
+    optimizer = try Optimizer(weights, momentum: settings.momentum, weightDecay: settings.weightDecay)
+    rows = try weights.backend.makeTensor(Shape(data.count, 1), type: .int32)
+    totals = try weights.backend.makeTensor(.vector(2))
+    attackTotals = try weights.backend.makeTensor(.vector(2))
+  }
+
+  private func plan(_ batch: Int) throws -> Plan {
+    if let plan = plans[batch] { return plan }
+    let backend = weights.backend
+    let shape = data.images.shape
+    let images = try backend.makeTensor(Shape(batch, shape.c, shape.h, shape.w), role: .image)
+    let example = try backend.makeTensor(images.shape, role: .image)
+    let labels = try backend.makeTensor(Shape(batch, 1), type: .int32)
+    let samples = try backend.makeTensor(Shape(batch, 1), type: .int32)
+
+    var load = Program()
+    let loaded = data.load(batch, rows: rows, in: &load)
+    let pictures =
+      settings.augmentation?.apply(to: loaded.images, samples: loaded.samples, seed: settings.seed, in: &load)
+      ?? loaded.images
+    load.append(.copy(Copy(input: loaded.labels, output: load.bind(labels))))
+    load.append(.copy(Copy(input: loaded.samples, output: load.bind(samples))))
+    load.append(.copy(Copy(input: pictures, output: load.bind(images))))
+    let start = load.bind(example)
+    if settings.attack.randomStart {
+      let noise = load.temporary(images.shape)
+      load.append(
+        .randomUniform(
+          RandomUniform(
+            samples: loaded.samples, output: noise, low: -settings.attack.epsilon, high: settings.attack.epsilon,
+            seed: settings.seed, purpose: RandomPurpose.randomStart)))
+      load.append(.add(Add(a: pictures, b: noise, output: start)))
+    } else {
+      load.append(.copy(Copy(input: pictures, output: start)))
+    }
+
+    func train(_ input: Tensor) throws -> Program {
+      try Plans.train(
+        weights, images: input, labels: labels, samples: samples, totals: totals, optimizer: optimizer,
+        seed: settings.seed)
+    }
+    let compiled = try backend.compile([
+      load,
+      Plans.pgdStep(
+        weights, adversarial: example, origin: images, labels: labels, totals: attackTotals,
+        attack: settings.attack),
+      train(images), train(example),
+    ])
+    let plan = Plan(load: compiled[0], pgd: compiled[1], clean: compiled[2], adversarial: compiled[3])
+    plans[batch] = plan
+    return plan
+  }
+
+  /// One pass over the given images.
+  ///
+  /// - Parameters:
+  ///   - indices: which images of the data set.
+  ///   - adversarialBatches: how many of the first batches are trained on as adversarial examples.
+  ///   - learningRate: the learning rate for each step, by its number in the epoch and the number of steps.
+  ///   - progress: called after each step with the number of images done; throwing stops the epoch.
+  /// - Returns: the mean loss and accuracy. Throws `badData` when the loss is not finite.
+  @discardableResult
+  public func epoch(
+    on indices: [Int], adversarialBatches: Int, learningRate: (_ step: Int, _ steps: Int) -> Float,
+    progress: (_ done: Int) throws -> Void = { _ in }
+  ) throws -> Epoch {
+    let backend = weights.backend
+    var order = indices
+    if settings.shuffles {
+      order = Permutation.of(
+        indices.count, seed: settings.seed, purpose: RandomPurpose.shuffle, epoch: epochs
+      ).map { indices[$0] }
+    }
+    let padded = order + Array(repeating: 0, count: data.count - order.count)
+    try backend.write(padded.map { Int32($0) }, to: rows)
+    try backend.write([Float(0), 0], to: totals)
+    let count = (order.count + settings.batch - 1) / settings.batch
+    for step in 0..<count {
+      let first = step * settings.batch
+      let plan = try plan(min(settings.batch, order.count - first))
+      steps += 1
+      let parameters = RunParameters(
+        rowOffset: Int32(first), epoch: epochs, step: steps, learningRate: learningRate(step, count))
+      try plan.load.run(parameters)
+      if step < adversarialBatches {
+        for _ in 0..<settings.attack.steps { try plan.pgd.run(parameters) }
+        try plan.adversarial.run(parameters)
+      } else {
+        try plan.clean.run(parameters)
+      }
+      try progress(min(order.count, first + settings.batch))
+    }
+    epochs += 1
+    let sums = try backend.read(totals)
+    guard sums[0].isFinite else {
+      throw PBEError(
+        .badData, "training diverged: the loss is not finite after epoch \(epochs)", at: data.backend.device.identifier,
+        remedy: "use a smaller --learning-rate")
+    }
+    return Epoch(
+      loss: Double(sums[0]) / Double(order.count), accuracy: Double(sums[1]) / Double(order.count),
+      images: order.count)
+  }
+}

@@ -1,0 +1,140 @@
+import Kernels
+
+/// A model with what is needed to run it: the specification of its network and the weights.
+public struct ModelFile: Sendable {
+  /// The network.
+  public let specification: NetworkSpecification
+  /// The weights on the host.
+  public let state: StateDictionary
+  /// Where it came from: strings of the file's metadata that don't describe the network.
+  public let provenance: [String: String]
+  /// The format of the file it was read from.
+  public let format: String
+
+  /// What the user said about a model whose file does not say it.
+  public struct Hints: Sendable {
+    /// The architecture, for files that don't record one.
+    public var architecture: Architecture?
+    /// Channels of the first stage, to check.
+    public var width: Int?
+    /// The number of classes, to check.
+    public var classes: Int?
+    /// Height and width of the images.
+    public var height: Int, imageWidth: Int
+    /// Input normalisation.
+    public var mean: [Float], deviation: [Float]
+
+    /// Creates hints.
+    public init(
+      architecture: Architecture? = nil, width: Int? = nil, classes: Int? = nil, height: Int = 32,
+      imageWidth: Int = 32, mean: [Float] = [], deviation: [Float] = []
+    ) {
+      self.architecture = architecture
+      self.width = width
+      self.classes = classes
+      self.height = height
+      self.imageWidth = imageWidth
+      self.mean = mean
+      self.deviation = deviation
+    }
+  }
+
+  /// Reads a model in any supported format. Throws `missingInput` or `badData` for the file, `usage` when the
+  /// architecture is not known.
+  public static func load(_ path: String, hints: Hints) throws -> ModelFile {
+    let checkpoint = try Checkpoint.load(path)
+    let recorded = try Metadata.read(checkpoint.metadata, place: path)
+    if let recorded, let asked = hints.architecture, asked != recorded.architecture {
+      throw PBEError(
+        .usage, "the file records architecture \(recorded.architecture.rawValue)", at: path,
+        remedy: "leave --architecture out")
+    }
+    let fitting = Architecture.allCases.filter {
+      NetworkSpecification($0, of: checkpoint.state, height: hints.height, imageWidth: hints.imageWidth) != nil
+    }
+    let known = Architecture.allCases.map(\.rawValue).joined(separator: ", ")
+    guard let architecture = recorded?.architecture ?? hints.architecture else {
+      throw PBEError(
+        .usage, "the file does not say which network it holds", at: path,
+        remedy: "give --architecture (\((fitting.isEmpty ? known : fitting.map(\.rawValue).joined(separator: ", "))))")
+    }
+    var specification: NetworkSpecification
+    if let recorded {
+      specification = recorded
+    } else if let read = NetworkSpecification(
+      architecture, of: checkpoint.state, height: hints.height, imageWidth: hints.imageWidth)
+    {
+      specification = read
+      specification.mean = hints.mean
+      specification.deviation = hints.deviation
+    } else {
+      let sample = checkpoint.state.names.prefix(3).joined(separator: ", ")
+      throw PBEError(
+        .badData, "the weights are not those of \(architecture.rawValue) (the file holds \(sample), ...)", at: path,
+        remedy: fitting.isEmpty
+          ? "known architectures are \(known)" : "try --architecture \(fitting.map(\.rawValue).joined(separator: " or "))")
+    }
+    if let width = hints.width, width != specification.width {
+      throw PBEError(
+        .usage, "the model has width \(specification.width), not \(width)", at: path, remedy: "leave --width out")
+    }
+    if let classes = hints.classes, classes != specification.classes {
+      throw PBEError(
+        .usage, "the model has \(specification.classes) classes, but \(classes) were expected", at: path,
+        remedy: "check that model and data set belong together")
+    }
+    return ModelFile(
+      specification: specification, state: checkpoint.state,
+      provenance: checkpoint.metadata.filter { !Metadata.keys.contains($0.key) }, format: checkpoint.format)
+  }
+
+  /// Puts the model on a device. Throws `badData` when the weights don't fit, `device` when memory is short.
+  public func weights(on backend: any Backend, place: String) throws -> Weights {
+    let weights = try Weights(specification.graph(), on: backend)
+    try weights.load(state, place: place)
+    return weights
+  }
+
+  /// Writes a model as safetensors, which PyTorch's own library reads; `provenance` goes to its metadata.
+  public static func save(
+    _ weights: Weights, _ specification: NetworkSpecification, provenance: [String: String], to path: String
+  ) throws {
+    var metadata = Metadata.write(specification)
+    metadata.merge(provenance) { own, _ in own }
+    try Safetensors.write(weights.state(), metadata: metadata, to: path)
+  }
+
+  /// The network's specification as strings.
+  private enum Metadata {
+    static let keys: Set = ["architecture", "width", "classes", "input", "mean", "std", "format_version"]
+
+    static func write(_ s: NetworkSpecification) -> [String: String] {
+      [
+        "format_version": "1", "architecture": s.architecture.rawValue, "width": String(s.width),
+        "classes": String(s.classes), "input": "\(s.channels)x\(s.height)x\(s.imageWidth)",
+        "mean": s.mean.map(String.init).joined(separator: ","),
+        "std": s.deviation.map(String.init).joined(separator: ","),
+      ]
+    }
+
+    /// `nil` when the file records no architecture.
+    static func read(_ metadata: [String: String], place: String) throws -> NetworkSpecification? {
+      guard let name = metadata["architecture"] else { return nil }
+      let input = (metadata["input"] ?? "").split(separator: "x").compactMap { Int($0) }
+      func numbers(_ key: String) -> [Float] {
+        (metadata[key] ?? "").split(separator: ",").compactMap { Float($0) }
+      }
+      guard let architecture = Architecture(rawValue: name), let width = metadata["width"].flatMap({ Int($0) }),
+        let classes = metadata["classes"].flatMap({ Int($0) }), input.count == 3,
+        input.allSatisfy({ (1...4096).contains($0) })
+      else {
+        throw PBEError(
+          .badData, "the metadata does not describe a network that this version knows (architecture \(name))",
+          at: place, remedy: "use the version of pbe-gpu that wrote it, or newer")
+      }
+      return NetworkSpecification(
+        architecture, width: width, classes: classes, channels: input[0], height: input[1], imageWidth: input[2],
+        mean: numbers("mean"), deviation: numbers("std"))
+    }
+  }
+}

@@ -1,0 +1,110 @@
+import Kernels
+
+/// One layer of a network. Attributes are PyTorch's, so that a `state_dict` fits without conversion.
+public enum Layer: Hashable, Sendable {
+  /// The images, in [0, 1].
+  case input
+  /// `(x - mean) / deviation` per channel: the input normalisation, inside the network so that perturbation sizes
+  /// stay in pixels.
+  case normalise(mean: [Float], deviation: [Float])
+  case convolution(channels: Int, geometry: ConvolutionGeometry, bias: Bool)
+  case batchNorm
+  case activation(Activation)
+  case pool(PoolGeometry)
+  /// Fully connected; flattens its input in CHW order.
+  case linear(features: Int)
+  case add
+  case dropout(rate: Float)
+}
+
+/// A layer in a ``Graph``, with the nodes it reads.
+public struct Node: Hashable, Sendable {
+  /// What it computes.
+  public let layer: Layer
+  /// The nodes it reads, by position.
+  public let inputs: [Int]
+  /// The prefix of its parameters' names in a PyTorch `state_dict`; empty when it has none.
+  public let name: String
+  /// The shape of one sample's output; `n` is 1.
+  public let shape: Shape
+}
+
+/// A network as a value: layers in an order in which each reads only earlier ones. It knows no device and holds no
+/// weights; the last node's output are the logits.
+public struct Graph: Hashable, Sendable {
+  /// The layers; the first is the input.
+  public private(set) var nodes: [Node]
+
+  /// A network that so far only has an input of the given channels and size.
+  public init(channels: Int, height: Int, width: Int) {
+    nodes = [Node(layer: .input, inputs: [], name: "", shape: Shape(1, channels, height, width))]
+  }
+
+  /// The shape of one input image; `n` is 1.
+  public var input: Shape { nodes[0].shape }
+  /// The number of classes.
+  public var classes: Int { nodes[nodes.count - 1].shape.c }
+
+  private mutating func append(_ layer: Layer, _ inputs: [Int], _ name: String, _ shape: Shape) -> Int {
+    nodes.append(Node(layer: layer, inputs: inputs, name: name, shape: shape))
+    return nodes.count - 1
+  }
+
+  /// Adds the input normalisation.
+  public mutating func normalise(_ x: Int, mean: [Float], deviation: [Float]) -> Int {
+    append(.normalise(mean: mean, deviation: deviation), [x], "", nodes[x].shape)
+  }
+
+  /// Adds a convolution with a square kernel.
+  public mutating func convolution(
+    _ x: Int, _ name: String, channels: Int, kernel: Int, stride: Int = 1, padding: Int = 0, bias: Bool = false
+  ) -> Int {
+    let geometry = ConvolutionGeometry(
+      kernelHeight: kernel, kernelWidth: kernel, stride: stride, padding: padding)
+    return append(
+      .convolution(channels: channels, geometry: geometry, bias: bias), [x], name,
+      geometry.output(nodes[x].shape, channels: channels))
+  }
+
+  /// Adds batch norm (epsilon 1e-5, momentum 0.1).
+  public mutating func batchNorm(_ x: Int, _ name: String) -> Int {
+    append(.batchNorm, [x], name, nodes[x].shape)
+  }
+
+  /// Adds an elementwise function.
+  public mutating func activation(_ x: Int, _ activation: Activation = .relu) -> Int {
+    append(.activation(activation), [x], "", nodes[x].shape)
+  }
+
+  /// Adds a pooling layer with a square window.
+  public mutating func pool(_ x: Int, _ kind: PoolGeometry.Kind, kernel: Int) -> Int {
+    let geometry = PoolGeometry(kind, kernelHeight: kernel, kernelWidth: kernel, stride: kernel)
+    return append(.pool(geometry), [x], "", geometry.output(nodes[x].shape))
+  }
+
+  /// Adds a fully connected layer.
+  public mutating func linear(_ x: Int, _ name: String, features: Int) -> Int {
+    append(.linear(features: features), [x], name, Shape(1, features))
+  }
+
+  /// Adds the sum of two nodes of one shape.
+  public mutating func add(_ a: Int, _ b: Int) -> Int { append(.add, [a, b], "", nodes[a].shape) }
+
+  /// Adds dropout, which acts in training only.
+  public mutating func dropout(_ x: Int, rate: Float) -> Int {
+    append(.dropout(rate: rate), [x], "", nodes[x].shape)
+  }
+
+  /// Multiply-adds of one forward pass over one image, in convolutions and linear layers.
+  public var multiplyAdds: Int {
+    nodes.reduce(0) { sum, node in
+      switch node.layer {
+      case .convolution(_, let geometry, _):
+        sum + node.shape.count * geometry.kernelHeight * geometry.kernelWidth
+          * (nodes[node.inputs[0]].shape.c / geometry.groups)
+      case .linear(let features): sum + features * nodes[node.inputs[0]].shape.count
+      default: sum
+      }
+    }
+  }
+}

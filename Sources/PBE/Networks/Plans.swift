@@ -1,0 +1,138 @@
+import Kernels
+
+/// The three purposes that a network is compiled for. Each function writes one ``Program``; compiled by a backend it
+/// is a plan: nothing is decided, allocated or copied when it runs.
+public enum Plans {
+  /// Evaluation-mode forward pass: no activation outlives its last reader.
+  ///
+  /// - Parameters:
+  ///   - images: float32 image (n, c, h, w) in [0, 1].
+  ///   - logits: float32 (n, classes, 1, 1), written.
+  public static func infer(_ weights: Weights, images: Tensor, logits: Tensor) throws -> Program {
+    var lowering = Lowering(weights, mode: .evaluation, batch: images.shape.n, program: Program())
+    let result = try lowering.forward(lowering.program.bind(images))
+    let output = lowering.program.bind(logits)
+    lowering.program.append(.copy(Copy(input: result, output: output)))
+    return lowering.program
+  }
+
+  /// One PGD step on a batch: forward and backward in evaluation mode, no gradient of any weight, and the fused
+  /// sign, step and projection (METHOD, section 1.7).
+  ///
+  /// - Parameters:
+  ///   - adversarial: float32 image (n, c, h, w): the example, updated.
+  ///   - origin: the image at the centre of the ball.
+  ///   - labels: int32 per sample: the label that the loss moves away from.
+  ///   - totals: float32 vector of 2: sum of losses and count of correct answers before the step, added to.
+  public static func pgdStep(
+    _ weights: Weights, adversarial: Tensor, origin: Tensor, labels: Tensor, totals: Tensor, attack: PGD
+  ) throws -> Program {
+    let batch = origin.shape.n
+    var lowering = Lowering(weights, mode: .evaluation, batch: batch, program: Program())
+    let example = lowering.program.bind(adversarial)
+    let gradient = try loss(&lowering, images: example, labels: labels, totals: totals)
+    var backward = BackwardPass(lowering, parameterGradients: [:], wantsInput: true)
+    var (program, inputGradient) = try backward.write(logitsGradient: gradient)
+    guard let inputGradient else { throw PBEError(.internal, "the network does not depend on its input") }
+    program.append(
+      .pgdStep(
+        PGDStep(
+          adversarial: example, origin: program.bind(origin), gradient: inputGradient,
+          stepSize: attack.stepSize, epsilon: attack.epsilon, clip: attack.clip)))
+    return program
+  }
+
+  /// One training step: forward in training mode, backward into every parameter, and the optimizer.
+  ///
+  /// - Parameters:
+  ///   - images: float32 image (n, c, h, w).
+  ///   - labels: int32 per sample.
+  ///   - samples: int32 per sample: its index in the data set, for dropout.
+  ///   - totals: float32 vector of 2: sum of losses and count of correct answers, added to.
+  public static func train(
+    _ weights: Weights, images: Tensor, labels: Tensor, samples: Tensor, totals: Tensor, optimizer: Optimizer,
+    seed: UInt64
+  ) throws -> Program {
+    var program = Program()
+    let sampleValue = program.bind(samples)
+    var lowering = Lowering(
+      weights, mode: .training, batch: images.shape.n, program: program, samples: sampleValue, seed: seed)
+    let input = lowering.program.bind(images)
+    let gradient = try loss(&lowering, images: input, labels: labels, totals: totals)
+    var backward = BackwardPass(lowering, parameterGradients: optimizer.gradients, wantsInput: false)
+    program = try backward.write(logitsGradient: gradient).program
+    optimizer.update(weights, in: &program)
+    return program
+  }
+
+  /// Forward pass and the gradient of the mean cross-entropy in the logits.
+  private static func loss(
+    _ lowering: inout Lowering, images: Value, labels: Tensor, totals: Tensor
+  ) throws -> Value {
+    let logits = try lowering.forward(images)
+    let gradient = lowering.program.temporary(lowering.program[logits].shape)
+    let (labels, totals) = (lowering.program.bind(labels), lowering.program.bind(totals))
+    lowering.program.append(
+      .softmaxCrossEntropy(
+        SoftmaxCrossEntropy(
+          logits: logits, labels: labels, totals: totals, logitsGradient: gradient,
+          gradientScale: 1 / Float(lowering.batch))))
+    return gradient
+  }
+}
+
+/// Untargeted projected gradient ascent in the L-infinity ball. Sizes are in the pixel range [0, 1].
+public struct PGD: Hashable, Sendable, Codable {
+  /// The radius of the ball.
+  public var epsilon: Float
+  /// The size of one step.
+  public var stepSize: Float
+  /// The number of steps.
+  public var steps: Int
+  /// Starts at a random point of the ball rather than its centre.
+  public var randomStart: Bool
+  /// Clips examples to [0, 1].
+  public var clip: Bool
+
+  /// Creates an attack; the defaults are the paper's (METHOD, section 1.3): 6/255, a fifth of it, 7 steps, no random
+  /// start, no clip.
+  public init(
+    epsilon: Float = 6 / 255, stepSize: Float? = nil, steps: Int = 7, randomStart: Bool = false, clip: Bool = false
+  ) {
+    self.epsilon = epsilon
+    self.stepSize = stepSize ?? epsilon / 5
+    self.steps = steps
+    self.randomStart = randomStart
+    self.clip = clip
+  }
+}
+
+/// SGD with momentum over all of a network's parameters: its state and the gradients that feed it.
+public final class Optimizer: Sendable {
+  /// Decay of the velocity.
+  public let momentum: Float
+  /// L2 penalty.
+  public let weightDecay: Float
+  /// Gradients by parameter name.
+  let gradients: [String: Tensor]
+  private let gradientBlock: Tensor
+  /// The velocity, laid out as ``Weights/trained``.
+  public let velocity: Tensor
+
+  /// Creates the state, all zero. Throws `device` when there is not enough memory.
+  public init(_ weights: Weights, momentum: Float = 0.9, weightDecay: Float = 5e-4) throws {
+    self.momentum = momentum
+    self.weightDecay = weightDecay
+    (gradientBlock, gradients) = try weights.likeTrained()
+    velocity = try weights.likeTrained().whole
+  }
+
+  /// Appends the update of every parameter.
+  func update(_ weights: Weights, in program: inout Program) {
+    program.append(
+      .sgd(
+        SGD(
+          parameters: program.bind(weights.trained), gradients: program.bind(gradientBlock),
+          velocity: program.bind(velocity), momentum: momentum, weightDecay: weightDecay)))
+  }
+}

@@ -1,0 +1,50 @@
+import Kernels
+
+extension Weights {
+  /// The weights as a PyTorch `state_dict`.
+  public func state() throws -> StateDictionary {
+    var state = StateDictionary()
+    for specification in graph.parameters {
+      state[specification.name] = HostTensor(
+        floats: try backend.read(tensor(specification.name)), shape: specification.stateShape)
+    }
+    return state
+  }
+
+  /// Takes the values of a `state_dict`; batch norm's `num_batches_tracked` is not needed. Throws `badData` naming
+  /// the first entries that are missing, superfluous, of the wrong shape or not finite.
+  public func load(_ state: StateDictionary, place: String) throws {
+    let wanted = graph.parameters
+    let names = Set(wanted.map(\.name))
+    let missing = wanted.map(\.name).filter { state[$0] == nil }
+    let extra = state.names.filter { !names.contains($0) && !$0.hasSuffix("num_batches_tracked") }
+    guard missing.isEmpty, extra.isEmpty else {
+      var parts: [String] = []
+      if let first = missing.first { parts.append("\(missing.count) entries are missing (\(first), ...)") }
+      if let first = extra.first { parts.append("\(extra.count) are unknown (\(first), ...)") }
+      throw PBEError(
+        .badData, "the weights don't fit the network: \(parts.joined(separator: ", "))", at: place,
+        remedy: "check --architecture, --width and --classes")
+    }
+    for specification in wanted {
+      guard let tensor = state[specification.name] else { continue }
+      guard tensor.shape == specification.stateShape else {
+        throw PBEError(
+          .badData,
+          "\(specification.name) has shape \(tensor.shape), but the network needs \(specification.stateShape)",
+          at: place, remedy: "check --architecture, --width and --classes")
+      }
+      let values = tensor.floats()
+      guard values.allSatisfy(\.isFinite) else {
+        throw PBEError(
+          .badData, "\(specification.name) holds values that are not finite", at: place,
+          remedy: "the model is damaged or its training diverged")
+      }
+      if specification.kind == .runningVariance, values.contains(where: { $0 < 0 }) {
+        throw PBEError(
+          .badData, "\(specification.name) holds a negative variance", at: place, remedy: "the model is damaged")
+      }
+      try backend.write(values, to: self.tensor(specification.name))
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import Kernels
+
+/// A network's parameters on a device. Everything that is trained lies in one block, so that one operator updates it.
+public final class Weights: Sendable {
+  /// The network they belong to.
+  public let graph: Graph
+  /// The device.
+  public let backend: any Backend
+  /// The trained parameters as one vector, with gaps of zeros for alignment.
+  public let trained: Tensor
+  private let tensors: [String: Tensor]
+
+  /// New weights, all zero. Throws `device` when there is not enough memory.
+  public init(_ graph: Graph, on backend: any Backend) throws {
+    self.graph = graph
+    self.backend = backend
+    let blocks = try Self.allocate(graph.parameters.filter(\.isTrained), on: backend)
+    trained = blocks.whole
+    tensors = try blocks.tensors.merging(
+      Self.allocate(graph.parameters.filter { !$0.isTrained }, on: backend).tensors) { $1 }
+  }
+
+  /// A tensor for each specification, all in one storage.
+  private static func allocate(
+    _ specifications: [ParameterSpecification], on backend: any Backend
+  ) throws -> (whole: Tensor, tensors: [String: Tensor]) {
+    let step = backend.alignment
+    var offsets: [Int] = []
+    var size = 0
+    for specification in specifications {
+      offsets.append(size)
+      size += (specification.shape.count * 4 + step - 1) / step * step
+    }
+    let storage = try backend.allocate(byteCount: max(step, size))
+    var tensors: [String: Tensor] = [:]
+    for (specification, offset) in zip(specifications, offsets) {
+      tensors[specification.name] = Tensor(
+        shape: specification.shape, role: specification.role, storage: storage, byteOffset: offset)
+    }
+    return (Tensor(shape: .vector(max(step, size) / 4), storage: storage), tensors)
+  }
+
+  /// The tensor of a `state_dict` entry. Throws `internal` when the network has none of that name.
+  public func tensor(_ name: String) throws -> Tensor {
+    guard let tensor = tensors[name] else { throw PBEError(.internal, "the network has no parameter \(name)") }
+    return tensor
+  }
+
+  /// Zeroed tensors laid out as the trained parameters: gradients, or an optimizer's state.
+  public func likeTrained() throws -> (whole: Tensor, tensors: [String: Tensor]) {
+    try Self.allocate(graph.parameters.filter(\.isTrained), on: backend)
+  }
+
+  /// PyTorch's default initial values: uniform in +-1/sqrt(fan-in); batch norm starts as the identity.
+  public func initialise(seed: UInt64) throws {
+    for (index, specification) in graph.parameters.enumerated() {
+      let count = specification.shape.count
+      let values: [Float]
+      switch specification.kind {
+      case .weight, .bias:
+        let bound = 1 / Float(specification.fanIn).squareRoot()
+        var stream = PhiloxStream(seed: seed, purpose: RandomPurpose.initialWeights, epoch: UInt32(index))
+        values = (0..<count).map { _ in bound * (2 * stream.nextUniform() - 1) }
+      case .gamma, .runningVariance: values = Array(repeating: 1, count: count)
+      case .beta, .runningMean: values = Array(repeating: 0, count: count)
+      }
+      try backend.write(values, to: tensor(specification.name))
+    }
+  }
+
+  /// Copies every parameter and statistic of `other`, of the same network, possibly on another device.
+  public func copy(from other: Weights) throws {
+    for specification in graph.parameters {
+      try backend.write(other.backend.read(other.tensor(specification.name)), to: tensor(specification.name))
+    }
+  }
+}
+
+/// The purposes of random numbers: a word of each Philox counter, so that no two uses draw the same numbers.
+public enum RandomPurpose {
+  static let initialWeights: UInt32 = 1
+  static let poisonChoice: UInt32 = 2
+  static let shuffle: UInt32 = 3
+  static let extraSet: UInt32 = 4
+  static let subset: UInt32 = 5
+  static let cleanSet: UInt32 = 6
+  static let randomStart: UInt32 = 7
+  static let trigger: UInt32 = 8
+  /// ``Augment`` uses this one and the next.
+  static let augmentation: UInt32 = 10
+  /// Dropout layer i uses this plus i.
+  static let dropout: UInt32 = 1000
+}
