@@ -12,13 +12,28 @@ public struct LoadedCheckpoint: Sendable, Equatable {
 
 /// Reads models from files of any supported format.
 public enum Checkpoint {
+  /// The largest file read into memory, in bytes.
+  static let sizeLimit = 1 << 34
+
   /// Loads the model in the file at `path`; the format is told by the contents, not by the name.
   ///
   /// PyTorch's formats are pickles, which in Python can run any program. Here they are read as data, and a
   /// file that refers to names beyond a short list is refused. Throws `PBEError`: `.missingInput` when the
   /// file is missing or can't be read, `.badData` when its contents are not a model or are damaged.
   public static func load(_ path: String) throws -> LoadedCheckpoint {
-    try read(try InputFile.read(path), place: path)
+    let remedy = "check the path and the permissions; name a .safetensors file or a PyTorch checkpoint"
+    if InputFile.isFolder(path) {
+      throw PBEError(.missingInput, "this is a directory, not a file", at: path, remedy: remedy)
+    }
+    // Before opening: to open a pipe that nobody writes to would wait for ever.
+    let size = try InputFile.size(path, remedy: remedy)
+    let bytes = try InputFile.read(path, limit: sizeLimit, remedy: "check that this is the file you meant")
+    guard !bytes.isEmpty, bytes.count == size else {
+      throw PBEError(
+        .badData, size == 0 ? "the file is empty (0 bytes)" : "the file changed while it was read", at: path,
+        remedy: "wait until the file is complete, or copy or download it again")
+    }
+    return try read(bytes, place: path)
   }
 
   /// Reads a model from the contents of a file; `place` names it in errors.

@@ -142,3 +142,11 @@ public enum AtomicFile {
 
   private static func isFull(_ code: Int32) -> Bool { code == ENOSPC || code == EDQUOT }
 }
+
+/// Repeats a system call that a signal interrupted.
+private func retryingOnInterrupt<Result: SignedInteger>(_ call: () -> Result) -> Result {
+  while true {
+    let result = call()
+    if result != -1 || errno != EINTR { return result }
+  }
+}

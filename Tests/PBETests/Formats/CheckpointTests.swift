@@ -150,6 +150,9 @@ struct CheckpointTests {
       try AtomicFile.write("", to: empty)
       #expect(kind(empty) == .badData)
       #expect(kind("/dev/null") == .missingInput)
+      let pipe = directory.path + "/pipe.pth"
+      #expect(mkfifo(pipe, 0o600) == 0)
+      #expect(kind(pipe) == .missingInput)
     }
   }
 }

@@ -19,8 +19,8 @@ struct SafetensorsTests {
       try Safetensors.write(state, metadata: metadata, to: paths[0])
       try Safetensors.write(reversed, metadata: metadata, to: paths[1])
       try Safetensors.write(odd, to: paths[2])
-      let bytes = try InputFile.read(paths[0])
-      #expect(try InputFile.read(paths[1]) == bytes)
+      let bytes = try Data(contentsOf: URL(fileURLWithPath: paths[0]))
+      #expect(try Data(contentsOf: URL(fileURLWithPath: paths[1])) == bytes)
       #expect(Int(bytes[0]) % 8 == 0)
       let loaded = try Checkpoint.load(paths[0])
       #expect(loaded.metadata == metadata)
@@ -44,7 +44,8 @@ struct SafetensorsTests {
     "headers that lie",
     arguments: [
       (
-        #"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"shape":[1],"dtype":"U8","data_offsets":[3,4]}}"#,
+        #"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"#
+          + #""b":{"shape":[],"dtype":"U8","data_offsets":[3,4]}}"#,
         "inside another tensor"
       ),
       (#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[3,4]}}"#, "after a gap"),
