@@ -47,7 +47,8 @@ let package = Package(
     // MARK: - Tests
 
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Parity"]),
-    .testTarget(name: "PBETests", dependencies: ["PBE", "Parity", "Kernels"]),
+    .testTarget(
+      name: "PBETests", dependencies: ["PBE", "Parity", "Kernels"], resources: [.copy("Fixtures")]),
     .testTarget(name: "CommandTests", dependencies: ["pbe-gpu", "PBE"]),
   ],
   swiftLanguageModes: [.v6],
