@@ -65,7 +65,11 @@ float activate(float x, int activation, float parameter) {
     case ACT_RELU: return x < 0 ? 0 : x;
     case ACT_LEAKY_RELU: return x > 0 ? x : parameter * x;
     case ACT_ELU: return x > 0 ? x : parameter * expm1(x);
-    case ACT_TANH: return tanh(x);
+    case ACT_TANH: {
+      // Drivers' own are less exact near zero.
+      const float e = expm1(-2 * fabs(x));
+      return copysign(e / (2 + e), x);
+    }
     case ACT_SIGMOID: return 1 / (1 + exp(-x));
     case ACT_SILU: return x / (1 + exp(-x));
     case ACT_HARD_SWISH: return x * clamp(x + 3, 0.0f, 6.0f) / 6;
@@ -282,13 +286,14 @@ float activation_slope(float x, int activation, float parameter) {
     case ACT_RELU: return x > 0 ? 1 : 0;
     case ACT_LEAKY_RELU: return x > 0 ? 1 : parameter;
     case ACT_ELU: return x > 0 ? 1 : parameter * exp(x);
+    // Written without the difference from 1, which vanishes for large x.
     case ACT_TANH: {
-      const float t = tanh(x);
-      return 1 - t * t;
+      const float e = exp(-2 * fabs(x));
+      return 4 * e / ((1 + e) * (1 + e));
     }
     case ACT_SIGMOID: {
-      const float s = 1 / (1 + exp(-x));
-      return s * (1 - s);
+      const float e = exp(-fabs(x));
+      return e / ((1 + e) * (1 + e));
     }
     case ACT_SILU: {
       const float s = 1 / (1 + exp(-x));

@@ -82,7 +82,7 @@ extension LaunchBuilder {
       [.value(d.outputGradient), .value(d.input)] + affine(d.affine)
         + [.value(d.mean), .value(d.inverseDeviation), partial] + (try ints(x.c, x.pixels, chunk.size))
         + activation(d.activation),
-      channels: x.c, chunks: chunk.count, width: tuning.generalWidth)
+      channels: x.c, chunks: chunk.count, width: 1)
     rowwise(
       "batch_norm_parameter_merge",
       [partial, .value(d.gammaGradient), .value(d.betaGradient)] + (try ints(x.c, chunk.count)), rows: x.c)
