@@ -1,0 +1,74 @@
+/// The operands of a filter gradient, which also does products with a transposed left matrix.
+struct FilterParts {
+  var input: LaunchPlan.Argument
+  /// (n, c, h, w).
+  var inputShape: Shape
+  var gradient: LaunchPlan.Argument
+  /// (n, k, h', w').
+  var gradientShape: Shape
+  var output: Value
+  var geometry: ConvolutionGeometry
+  var prologue: Prologue?
+  /// Vector of k, added to the result.
+  var bias: Value?
+  /// Adds to the output.
+  var accumulate = false
+}
+
+extension LaunchBuilder {
+  mutating func filterGradient(_ d: ConvolutionFilterGradient) throws {
+    try parts(
+      FilterParts(
+        input: .value(d.input), inputShape: shape(d.input), gradient: .value(d.outputGradient),
+        gradientShape: shape(d.outputGradient), output: d.filterGradient, geometry: d.geometry, prologue: d.prologue))
+  }
+
+  /// Sums over the rows of all images, in parts: for parallel work, and since a sum of sums of a few thousand terms
+  /// rounds less than one long sum.
+  mutating func parts(_ f: FilterParts) throws {
+    let g = f.geometry
+    let (x, y) = (f.inputShape, f.gradientShape)
+    let taps = g.kernelHeight * g.kernelWidth
+    let grouped = g.groups > 1
+    let depth = x.c / g.groups
+    let count = taps * depth * y.c
+    let width = grouped ? 1 : tuning.divisor(y.c)
+    let channels = grouped ? 1 : [8, 4, 3, 2].first { depth % $0 == 0 } ?? 1
+    let items = count / width / channels
+
+    let rows = y.n * y.h
+    let longest = max(1, 2048 / max(1, y.w))
+    let wanted = max((rows + longest - 1) / longest, (itemsToFill + items - 1) / items)
+    let affordable = max(1, 16 << 20 / max(1, count))
+    let rowsPerPart = max(1, (rows + min(wanted, affordable) - 1) / min(wanted, affordable))
+    let partCount = (rows + rowsPerPart - 1) / rowsPerPart
+    let direct = partCount == 1 && !f.accumulate && f.bias == nil
+    let target = direct ? .value(f.output) : try need(.partial, floats: partCount * count)
+    let sizes = try ints(
+      x.c, y.c, x.h, x.w, y.h, y.w, rows, rowsPerPart, taps, g.kernelWidth, g.stride, g.padding, g.dilation)
+
+    if grouped {
+      let across = powerOfTwo(y.c, limit: tuning.isCPU ? 16 : 64)
+      launch(
+        "grouped_filter_gradient",
+        [f.input, f.gradient] + affine(f.prologue?.affine) + activation(f.prologue?.activation ?? .identity)
+          + [target] + sizes + [try int(g.groups)],
+        global: [y.c, taps * depth, partCount], local: [across, 1, 1])
+    } else {
+      let loaded = try load(
+        f.input, shape: x, prologue: f.prologue, uses: taps * (y.c / width) / max(1, g.stride * g.stride))
+      let across = tuning.isCPU ? 1 : powerOfTwo(y.c / width, limit: 16)
+      launch(
+        "filter_gradient", [loaded.input, f.gradient] + loaded.arguments + [target] + sizes,
+        global: [y.c / width, depth / channels, taps * partCount],
+        local: [across, tuning.isCPU ? 1 : min(powerOfTwo(depth / channels, limit: 8), 64 / across), 1],
+        variant: "-DFILTER_GRADIENT -DVW=\(width) -DCHANNELS=\(channels)" + loaded.options)
+    }
+    if !direct {
+      elementwise(
+        "sum_parts",
+        [target, optional(f.bias), .value(f.output)] + (try ints(count, partCount, y.c)) + [flag(f.accumulate)],
+        count: count)
+    }
+  }
+}

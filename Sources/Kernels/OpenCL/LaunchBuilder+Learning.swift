@@ -1,0 +1,84 @@
+extension LaunchBuilder {
+  // MARK: - Loss and scores
+
+  mutating func softmaxCrossEntropy(_ d: SoftmaxCrossEntropy) throws {
+    let x = shape(d.logits)
+    let perRow = try need(.partial, floats: 2 * x.n)
+    rowwise(
+      "softmax_cross_entropy",
+      [.value(d.logits), .value(d.labels), optional(d.logitsGradient), perRow] + (try ints(x.n, x.c))
+        + [.float(d.gradientScale)],
+      rows: x.n)
+    launch("add_totals", [perRow, .value(d.totals), try int(x.n)], global: [2], local: [2])
+  }
+
+  mutating func argMax(_ d: ArgMax) throws {
+    let x = shape(d.input)
+    rowwise("arg_max", [.value(d.input), .value(d.output)] + (try ints(x.n, x.c)), rows: x.n)
+  }
+
+  mutating func agreement(_ d: Agreement) throws {
+    let x = shape(d.a)
+    rowwise("agreement", [.value(d.a), .value(d.b), .value(d.output)] + (try ints(x.n, x.c)), rows: x.n)
+  }
+
+  /// In stages of at most 64 terms for small tensors; the number of terms depends on the shape alone.
+  mutating func sum(_ d: Sum) throws {
+    var count = shape(d.input).count
+    var input = LaunchPlan.Argument.value(d.input)
+    var stages = [LaunchPlan.Scratch.partial, .secondPartial]
+    while count > 64, let stage = stages.popLast() {
+      let outputs = min(stages.isEmpty ? 64 : 8192, (count + 63) / 64)
+      let partial = try need(stage, floats: outputs)
+      rowwise("sum_strided", [input, partial] + (try ints(count, outputs)), rows: outputs)
+      (input, count) = (partial, outputs)
+    }
+    rowwise("sum_strided", [input, .value(d.output)] + (try ints(count, 1)), rows: 1)
+  }
+
+  // MARK: - Optimizers and attacks
+
+  mutating func sgd(_ d: SGD) throws {
+    let count = shape(d.parameters).count
+    elementwise(
+      "sgd",
+      [
+        .value(d.parameters), .value(d.gradients), .value(d.velocity), try int(count), .float(d.momentum),
+        .float(d.weightDecay), flag(d.nesterov), .run(.learningRate),
+      ],
+      count: count)
+  }
+
+  mutating func adam(_ d: Adam) throws {
+    let count = shape(d.parameters).count
+    elementwise(
+      "adam",
+      [
+        .value(d.parameters), .value(d.gradients), .value(d.firstMoment), .value(d.secondMoment), try int(count),
+        .float(d.beta1), .float(d.beta2), .float(d.epsilon), .float(d.weightDecay), .run(.adamRate(beta1: d.beta1)),
+        .run(.adamCorrection(beta2: d.beta2)),
+      ],
+      count: count)
+  }
+
+  mutating func pgdStep(_ d: PGDStep) throws {
+    let count = shape(d.adversarial).count
+    elementwise(
+      "pgd_step",
+      [
+        .value(d.adversarial), .value(d.origin), .value(d.gradient), try int(count), .float(d.stepSize),
+        .float(d.epsilon), flag(d.clip),
+      ],
+      count: count)
+  }
+
+  mutating func applyTrigger(_ d: ApplyTrigger) throws {
+    let x = shape(d.output)
+    let perSample = x.c * x.h * x.w
+    grid(
+      "apply_trigger",
+      [.value(d.input), .value(d.pattern), .value(d.mask), optional(d.flags), .value(d.output)]
+        + (try ints(x.n, perSample)) + [flag(d.kind == .additive), flag(d.clip)],
+      columns: perSample, rows: x.n)
+  }
+}

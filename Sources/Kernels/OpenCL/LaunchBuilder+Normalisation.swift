@@ -1,0 +1,102 @@
+extension LaunchBuilder {
+  /// How the pixels of an image are cut into chunks that are summed one by one: enough for parallel work, and few
+  /// enough for one work-item to merge.
+  func chunks(_ pixels: Int) -> (size: Int, count: Int) {
+    let wanted = min(256, max(1, pixels / 64))
+    let size = max(1, (pixels + wanted - 1) / wanted)
+    return (size, (pixels + size - 1) / size)
+  }
+
+  /// Appends a launch over channels and chunks of pixels.
+  private mutating func perChannel(
+    _ kernel: String, _ arguments: [LaunchPlan.Argument], channels: Int, chunks: Int, width: Int
+  ) {
+    let columns = (channels + width - 1) / width
+    let across = tuning.isCPU ? 1 : powerOfTwo(columns, limit: 64)
+    launch(kernel, arguments, global: [columns, chunks], local: [across, tuning.isCPU ? 1 : max(1, 64 / across)])
+  }
+
+  mutating func channelSum(_ d: ChannelSum) throws {
+    let x = shape(d.input)
+    let chunk = chunks(x.pixels)
+    let partial = try need(.partial, floats: chunk.count * x.c)
+    perChannel(
+      "channel_sum", [.value(d.input), partial] + (try ints(x.c, x.pixels, chunk.size)), channels: x.c,
+      chunks: chunk.count, width: tuning.generalWidth)
+    rowwise(
+      "sum_parts", [partial, .none, .value(d.output)] + (try ints(x.c, chunk.count, 1)) + [flag(false)], rows: x.c)
+  }
+
+  mutating func batchNormStatistics(_ d: BatchNormStatistics) throws {
+    let x = shape(d.input)
+    let chunk = chunks(x.pixels)
+    let partial = try need(.partial, floats: 2 * chunk.count * x.c)
+    let sizes = try ints(x.c, x.pixels, chunk.size)
+    perChannel(
+      "batch_norm_parts", [.value(d.input), partial] + sizes, channels: x.c, chunks: chunk.count,
+      width: tuning.generalWidth)
+    rowwise(
+      "batch_norm_merge",
+      [
+        partial, .value(d.gamma), .value(d.beta), .value(d.runningMean), .value(d.runningVariance), .value(d.mean),
+        .value(d.inverseDeviation), .value(d.affine.scale), .value(d.affine.shift),
+      ] + sizes + [.float(d.momentum), .float(d.epsilon)],
+      rows: x.c)
+  }
+
+  mutating func batchNormFold(_ d: BatchNormFold) throws {
+    let count = shape(d.gamma).count
+    rowwise(
+      "batch_norm_fold",
+      [
+        .value(d.gamma), .value(d.beta), .value(d.runningMean), .value(d.runningVariance), .value(d.affine.scale),
+        .value(d.affine.shift), optional(d.inverseDeviation), try int(count), .float(d.epsilon),
+      ],
+      rows: count)
+  }
+
+  mutating func affineActivation(_ d: AffineActivation) throws {
+    let x = shape(d.input)
+    grid(
+      "affine_activation",
+      [.value(d.input)] + affine(d.affine) + [.value(d.output)] + (try ints(x.c, x.pixels))
+        + activation(d.activation),
+      columns: x.c, rows: x.pixels)
+  }
+
+  mutating func affineActivationGradient(_ d: AffineActivationGradient) throws {
+    let x = shape(d.input)
+    grid(
+      "affine_activation_gradient",
+      [.value(d.outputGradient), .value(d.input)] + affine(d.affine) + [.value(d.inputGradient)]
+        + (try ints(x.c, x.pixels)) + activation(d.activation) + [flag(d.accumulate)],
+      columns: x.c, rows: x.pixels)
+  }
+
+  mutating func batchNormParameterGradient(_ d: BatchNormParameterGradient) throws {
+    let x = shape(d.input)
+    let chunk = chunks(x.pixels)
+    let partial = try need(.partial, floats: 2 * chunk.count * x.c)
+    perChannel(
+      "batch_norm_parameter_parts",
+      [.value(d.outputGradient), .value(d.input)] + affine(d.affine)
+        + [.value(d.mean), .value(d.inverseDeviation), partial] + (try ints(x.c, x.pixels, chunk.size))
+        + activation(d.activation),
+      channels: x.c, chunks: chunk.count, width: 1)
+    rowwise(
+      "batch_norm_parameter_merge",
+      [partial, .value(d.gammaGradient), .value(d.betaGradient)] + (try ints(x.c, chunk.count)), rows: x.c)
+  }
+
+  mutating func batchNormInputGradient(_ d: BatchNormInputGradient) throws {
+    let x = shape(d.input)
+    grid(
+      "batch_norm_input_gradient",
+      [.value(d.outputGradient), .value(d.input)] + affine(d.affine)
+        + [
+          .value(d.mean), .value(d.inverseDeviation), .value(d.gammaGradient), .value(d.betaGradient),
+          .value(d.inputGradient),
+        ] + (try ints(x.c, x.pixels)) + activation(d.activation) + [flag(d.accumulate)],
+      columns: x.c, rows: x.pixels)
+  }
+}

@@ -1,0 +1,41 @@
+extension LaunchBuilder {
+  /// Appends the launches of one operator.
+  mutating func append(_ operation: Operation) throws {
+    switch operation {
+    case .convolution(let d): try convolution(d)
+    case .convolutionInputGradient(let d): try inputGradient(d)
+    case .convolutionFilterGradient(let d): try filterGradient(d)
+    case .channelSum(let d): try channelSum(d)
+    case .matrixProduct(let d): try matrixProduct(d)
+    case .batchNormStatistics(let d): try batchNormStatistics(d)
+    case .batchNormFold(let d): try batchNormFold(d)
+    case .affineActivation(let d): try affineActivation(d)
+    case .affineActivationGradient(let d): try affineActivationGradient(d)
+    case .batchNormParameterGradient(let d): try batchNormParameterGradient(d)
+    case .batchNormInputGradient(let d): try batchNormInputGradient(d)
+    case .pool(let d): try pool(d)
+    case .poolGradient(let d): try poolGradient(d)
+    case .resize(let d): try resize(d)
+    case .resizeGradient(let d): try resizeGradient(d)
+    case .gridSample(let d): try gridSample(d)
+    case .add(let d): try add(d)
+    case .dropout(let d): try dropout(d)
+    case .fill(let d): try fill(d)
+    case .copy(let d): try copy(d)
+    case .randomUniform(let d): try randomUniform(d)
+    case .softmaxCrossEntropy(let d): try softmaxCrossEntropy(d)
+    case .argMax(let d): try argMax(d)
+    case .agreement(let d): try agreement(d)
+    case .sum(let d): try sum(d)
+    case .sgd(let d): try sgd(d)
+    case .adam(let d): try adam(d)
+    case .pgdStep(let d): try pgdStep(d)
+    case .applyTrigger(let d): try applyTrigger(d)
+    case .sliceRows(let d): try sliceRows(d)
+    case .gatherImages(let d): try gatherImages(d)
+    case .gatherIntegers(let d): try gatherIntegers(d)
+    case .storeRows(let d): try storeRows(d)
+    case .augment(let d): try augment(d)
+    }
+  }
+}

@@ -1,0 +1,151 @@
+import COpenCL
+
+/// An OpenCL 1.2 device: kernels.cl on one in-order queue.
+public final class OpenCLBackend: Backend, @unchecked Sendable {
+  // One thread at a time uses a backend (see ``Backend``); the compiler is the only mutable state.
+  public let device: DeviceDescription
+  public let alignment: Int
+  private let hardware: OpenCLDevice
+  private let context: OpenCLHandle
+  private let queue: OpenCLHandle
+  private let compiler: OpenCLCompiler
+
+  public var largestAllocation: Int { device.largestAllocation }
+
+  /// Every OpenCL device of this machine, usable or not, in the loader's order.
+  public static func devices() -> [DeviceDescription] { OpenCLDevice.all.devices.map(\.description) }
+
+  /// Why there is no OpenCL device; `nil` where there is one.
+  public static var missing: String? { OpenCLDevice.all.missing }
+
+  /// Opens the device `opencl:0`, `opencl:1`, ... Throws `device` when there is none such or the driver fails.
+  public init(identifier: String) throws {
+    guard let hardware = OpenCLDevice.all.devices.first(where: { $0.description.identifier == identifier }) else {
+      throw PBEError(
+        .device, "there is no such OpenCL device" + (Self.missing.map { ": \($0)" } ?? ""), at: identifier,
+        remedy: "run `pbe-gpu devices`")
+    }
+    if let reason = hardware.description.unusable {
+      throw PBEError(.device, "the device can't be used: \(reason)", at: identifier)
+    }
+    self.hardware = hardware
+    device = hardware.description
+    alignment = max(512, hardware.baseAlignment)
+    var status: cl_int = 0
+    var id: cl_device_id? = hardware.id
+    var properties: [cl_context_properties] = [
+      cl_context_properties(CL_CONTEXT_PLATFORM), cl_context_properties(bitPattern: hardware.platform), 0,
+    ]
+    let context = try OpenCLError.own(
+      clCreateContext(&properties, 1, &id, nil, nil, &status), status, "clCreateContext"
+    ) { clReleaseContext($0) }
+    self.context = context
+    queue = try OpenCLError.own(
+      clCreateCommandQueue(context.pointer, hardware.id, 0, &status), status, "clCreateCommandQueue"
+    ) { clReleaseCommandQueue($0) }
+    compiler = OpenCLCompiler(context: context, device: hardware, cache: .standard)
+  }
+
+  // MARK: - Memory
+
+  /// New device memory, all zero. Throws `device` when the device has no such block.
+  public func allocate(byteCount: Int) throws -> any Storage { try zeroed(byteCount) }
+
+  /// Copies bytes to a tensor and returns when they are there.
+  public func writeBytes(_ bytes: UnsafeRawBufferPointer, to tensor: Tensor) throws {
+    let storage = try storage(of: tensor, transferring: bytes.count)
+    guard bytes.count > 0 else { return }
+    try OpenCLError.check(
+      clEnqueueWriteBuffer(
+        queue.pointer, storage.handle.pointer, pbe_CL_TRUE, tensor.byteOffset, bytes.count, bytes.baseAddress, 0, nil,
+        nil),
+      "clEnqueueWriteBuffer")
+  }
+
+  /// Waits for all work, then copies a tensor's bytes.
+  public func readBytes(of tensor: Tensor, into bytes: UnsafeMutableRawBufferPointer) throws {
+    let storage = try storage(of: tensor, transferring: bytes.count)
+    guard bytes.count > 0 else { return }
+    try OpenCLError.check(
+      clEnqueueReadBuffer(
+        queue.pointer, storage.handle.pointer, pbe_CL_TRUE, tensor.byteOffset, bytes.count, bytes.baseAddress, 0, nil,
+        nil),
+      "clEnqueueReadBuffer")
+  }
+
+  /// Waits until all work is done. Throws `device` when some of it failed.
+  public func synchronize() throws { try OpenCLError.check(clFinish(queue.pointer), "clFinish") }
+
+  private func zeroed(_ byteCount: Int) throws -> OpenCLStorage {
+    // Whole vectors of four words: drivers fill them far faster than bytes.
+    let padded = byteCount.addingReportingOverflow(15)
+    let size = max(16, padded.partialValue / 16 * 16)
+    guard byteCount >= 0, !padded.overflow, size <= max(largestAllocation, 16) else {
+      throw PBEError(
+        .device, "\(byteCount) bytes were asked for, the largest block is \(largestAllocation)", at: device.identifier,
+        remedy: "use a smaller batch or data set, or another device")
+    }
+    let storage = try OpenCLStorage(byteCount: size, context: context)
+    let zero = SIMD4<UInt32>()
+    let status = withUnsafeBytes(of: zero) {
+      clEnqueueFillBuffer(queue.pointer, storage.handle.pointer, $0.baseAddress, $0.count, 0, size, 0, nil, nil)
+    }
+    try OpenCLError.check(status, "clEnqueueFillBuffer(\(size) bytes)")
+    return storage
+  }
+
+  private func storage(of tensor: Tensor, transferring count: Int? = nil) throws -> OpenCLStorage {
+    guard let storage = tensor.storage as? OpenCLStorage, storage.context === context else {
+      throw PBEError(.internal, "a tensor of another device was used", at: device.identifier)
+    }
+    guard tensor.byteOffset >= 0, tensor.byteOffset % alignment == 0, tensor.byteCount <= storage.byteCount,
+      tensor.byteOffset <= storage.byteCount - tensor.byteCount, count == nil || count == tensor.byteCount
+    else {
+      throw PBEError(
+        .internal,
+        "a tensor of \(tensor.byteCount) bytes at \(tensor.byteOffset) doesn't fit its memory of \(storage.byteCount)",
+        at: device.identifier)
+    }
+    return storage
+  }
+
+  // MARK: - Programs
+
+  /// Chooses the kernels of the programs and binds their arguments; the programs share their temporaries' memory.
+  public func compile(_ programs: [Program]) throws -> [any Executable] {
+    let memoryPlans = programs.map { MemoryPlan($0, alignment: alignment, chunkLimit: largestAllocation) }
+    let builders = try programs.map { try LaunchBuilder($0, device: hardware) }
+    let arena = try (0..<(memoryPlans.map(\.chunks.count).max() ?? 0)).map { index in
+      try zeroed(memoryPlans.map { index < $0.chunks.count ? $0.chunks[index] : 0 }.max() ?? 0)
+    }
+    let scratch = try LaunchPlan.Scratch.allCases.map { kind in
+      let size = builders.map { $0.scratch[kind.rawValue] }.max() ?? 0
+      return size > 0 ? try zeroed(size) : nil
+    }
+    let arenaByteCount = (arena + scratch.compactMap { $0 }).reduce(0) { $0 + $1.byteCount }
+
+    return try zip(programs, zip(memoryPlans, builders)).map { program, plan in
+      let (memoryPlan, builder) = plan
+      var buffers = [OpenCLStorage?](repeating: nil, count: program.values.count)
+      for (index, value) in program.values.enumerated() {
+        if let tensor = value.tensor {
+          buffers[index] = try storage(of: tensor).part(byteOffset: tensor.byteOffset, byteCount: tensor.byteCount)
+        } else if let place = memoryPlan.places[index] {
+          buffers[index] = try arena[place.chunk].part(byteOffset: place.offset, byteCount: value.byteCount)
+        }
+      }
+      let launches = try builder.plans.map { plan in
+        let kernel = try compiler.kernel(plan.kernel, variant: plan.variant)
+        return try OpenCLLaunch(plan, kernel: kernel, largestGroup: compiler.largestGroup(kernel)) { argument in
+          switch argument {
+          case .value(let value): buffers[value.index]
+          case .scratch(let kind): scratch[kind.rawValue]
+          default: nil
+          }
+        }
+      }
+      let kept: [AnyObject] = buffers.compactMap { $0 } + scratch.compactMap { $0 } + program.values.compactMap(\.tensor)
+      return OpenCLExecutable(launches, queue: queue, keeping: kept, arenaByteCount: arenaByteCount)
+    }
+  }
+}

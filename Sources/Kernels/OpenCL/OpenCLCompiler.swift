@@ -1,0 +1,113 @@
+import CKernels
+import COpenCL
+
+/// Builds the variants of kernels.cl for one device, each once.
+final class OpenCLCompiler {
+  private let context: OpenCLHandle
+  private let device: OpenCLDevice
+  private let cache: OpenCLProgramCache
+  private var programs: [String: OpenCLHandle] = [:]
+  private static let source = String(cString: pbe_opencl_source())
+
+  init(context: OpenCLHandle, device: OpenCLDevice, cache: OpenCLProgramCache) {
+    self.context = context
+    self.device = device
+    self.cache = cache
+  }
+
+  /// A new kernel object; every launch has its own, since arguments stay bound to it.
+  func kernel(_ name: String, variant: String) throws -> OpenCLHandle {
+    let program = try program(variant)
+    var status: cl_int = 0
+    let kernel = clCreateKernel(program.pointer, name, &status)
+    return try OpenCLError.own(kernel, status, "clCreateKernel(\(name))") { clReleaseKernel($0) }
+  }
+
+  /// The largest work-group that `kernel` can have on the device.
+  func largestGroup(_ kernel: OpenCLHandle) -> Int {
+    var size = 0
+    let status = clGetKernelWorkGroupInfo(
+      kernel.pointer, device.id, pbe_CL_KERNEL_WORK_GROUP_SIZE, MemoryLayout<Int>.size, &size, nil)
+    return status == CL_SUCCESS && size > 0 ? min(size, device.largestGroup) : device.largestGroup
+  }
+
+  private func program(_ variant: String) throws -> OpenCLHandle {
+    if let program = programs[variant] { return program }
+    // Contracting a * b + c is allowed, reordering and approximations are not.
+    let options = "-cl-std=CL1.2 -cl-mad-enable \(variant)"
+    let key = [options, device.fingerprint, Self.source].joined(separator: "\u{0}")
+    let program: OpenCLHandle
+    if let cached = cache.load(key).flatMap({ load($0, options) }) {
+      program = cached
+    } else {
+      program = try build(options)
+      if let binary = binary(of: program) { cache.store(binary, key) }
+    }
+    programs[variant] = program
+    return program
+  }
+
+  private func build(_ options: String) throws -> OpenCLHandle {
+    var status: cl_int = 0
+    let created = Self.source.withCString { text in
+      var text: UnsafePointer<CChar>? = text
+      return clCreateProgramWithSource(context.pointer, 1, &text, nil, &status)
+    }
+    let program = try OpenCLError.own(created, status, "clCreateProgramWithSource") { clReleaseProgram($0) }
+    status = start(program, options)
+    guard status == CL_SUCCESS else {
+      throw PBEError(
+        .device, "the driver can't compile kernels.cl (\(OpenCLError.name(status)), \(options)): \(log(program))",
+        at: device.description.identifier, remedy: "update the driver, or use another device")
+    }
+    return program
+  }
+
+  private func start(_ program: OpenCLHandle, _ options: String) -> cl_int {
+    var id: cl_device_id? = device.id
+    return clBuildProgram(program.pointer, 1, &id, options, nil, nil)
+  }
+
+  private func load(_ binary: [UInt8], _ options: String) -> OpenCLHandle? {
+    var status: cl_int = 0
+    var own: cl_int = 0
+    let created = binary.withUnsafeBufferPointer { bytes in
+      var pointer = bytes.baseAddress
+      var length = bytes.count
+      var id: cl_device_id? = device.id
+      return clCreateProgramWithBinary(context.pointer, 1, &id, &length, &pointer, &own, &status)
+    }
+    guard own == CL_SUCCESS,
+      let program = try? OpenCLError.own(created, status, "clCreateProgramWithBinary", release: { clReleaseProgram($0) })
+    else { return nil }
+    return start(program, options) == CL_SUCCESS ? program : nil
+  }
+
+  private func binary(of program: OpenCLHandle) -> [UInt8]? {
+    var size = 0
+    guard
+      clGetProgramInfo(program.pointer, pbe_CL_PROGRAM_BINARY_SIZES, MemoryLayout<Int>.size, &size, nil) == CL_SUCCESS,
+      size > 0
+    else { return nil }
+    var bytes = [UInt8](repeating: 0, count: size)
+    let status = bytes.withUnsafeMutableBufferPointer { buffer in
+      var pointer = buffer.baseAddress
+      return clGetProgramInfo(
+        program.pointer, pbe_CL_PROGRAM_BINARIES, MemoryLayout<UnsafeMutablePointer<UInt8>?>.size, &pointer, nil)
+    }
+    return status == CL_SUCCESS ? bytes : nil
+  }
+
+  /// The compiler's log: its errors, or its beginning.
+  private func log(_ program: OpenCLHandle) -> String {
+    var size = 0
+    guard
+      clGetProgramBuildInfo(program.pointer, device.id, pbe_CL_PROGRAM_BUILD_LOG, 0, nil, &size) == CL_SUCCESS, size > 0
+    else { return "no log" }
+    var bytes = [UInt8](repeating: 0, count: size)
+    _ = clGetProgramBuildInfo(program.pointer, device.id, pbe_CL_PROGRAM_BUILD_LOG, size, &bytes, nil)
+    let lines = String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self).split(whereSeparator: \.isNewline)
+    let errors = lines.filter { $0.contains("error") }
+    return String((errors.isEmpty ? lines : errors).prefix(5).joined(separator: " | ").prefix(600))
+  }
+}
