@@ -84,6 +84,9 @@ public enum ParityRunner {
     public let outputs: [[Double]]
     /// A rerun differed, memory was overwritten: in words.
     public let failure: String?
+
+    /// The contents of one of the case's outputs.
+    public func values(of output: CaseOutput) -> [Double] { outputs[output.position] }
   }
 
   /// Runs a case's programs twice with the same inputs, and checks that both runs give the same bits, that inputs

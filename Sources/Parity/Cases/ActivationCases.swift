@@ -1,7 +1,7 @@
 import Kernels
 
 extension ParityTable {
-  private static let shapes = [Shape(3, 50), Shape(2, 5, 7, 3), Shape(1, 1, 1, 1), Shape(2, 16, 16, 16)]
+  private static let shapes = [Shape(3, 50), Shape(2, 5, 7, 3), Shape(1, 7), Shape(2, 16, 16, 16)]
 
   /// Activations with and without an affine map, forward and back.
   static let activations: [OperatorCase] = {

@@ -7,4 +7,7 @@ public enum ParityTable {
 
   /// ``operators`` and the embedded golden cases.
   public static var all: [OperatorCase] { operators + GoldenSet.embeddedCases }
+
+  /// ``all`` by the first part of their names: the operator, `chain` or `golden`.
+  public static let groups = Dictionary(grouping: all) { String($0.name.prefix { $0 != "/" }) }
 }
