@@ -1,0 +1,66 @@
+import Kernels
+
+extension ParityTable {
+  /// The PGD step and fixed triggers.
+  static let attacks: [OperatorCase] = {
+    var cases: [OperatorCase] = []
+    for shape in [Shape(2, 3, 8, 8), Shape(1, 1), Shape(3, 5, 7, 3)] {
+      for clip in [false, true] {
+        cases.append(pgd(shape, clip: clip))
+        for kind in [ApplyTrigger.Kind.blend, .additive] {
+          for flagged in [false, true] {
+            cases.append(trigger(shape, kind, flagged: flagged, clip: clip, inPlace: false))
+          }
+        }
+      }
+      cases.append(trigger(shape, .blend, flagged: true, clip: true, inPlace: true))
+    }
+    return cases
+  }()
+
+  private static func pgd(_ shape: Shape, clip: Bool) -> OperatorCase {
+    OperatorCase("pgdStep/\(shape)\(clip ? ", clip" : "")", bound: OperatorCase.elementwiseBound) { b in
+      let values = b.uniform(shape.count)
+      // Inside the ball, and at its edge so that the projection acts; gradients of both signs and exactly zero, none
+      // of them so small that its sign would be a matter of rounding.
+      let moved = zip(values, b.uniform(shape.count)).map { Double(Float($0 + ($1 - 0.5) * 0.046)) }
+      let signs = b.uniform(shape.count).map { $0 < 0.1 ? 0 : $0 < 0.55 ? -1.0 : 1 }
+      let gradients = zip(signs, b.uniform(shape.count)).map { Double(Float($0 * ($1 + 0.001))) }
+      let x = b.tensor("origin", values, shape, role: .image)
+      let z = b.tensor("adversarial", moved, shape, role: .image)
+      let g = b.tensor("gradient", gradients, shape, role: .image)
+      b.run { p in
+        p.append(
+          .pgdStep(
+            PGDStep(
+              adversarial: p.bind(z), origin: p.bind(x), gradient: p.bind(g), stepSize: 6.0 / 255 / 5,
+              epsilon: 6.0 / 255, clip: clip)))
+      }
+      for _ in 0..<2 { b.again(RunParameters()) }
+    }
+  }
+
+  private static func trigger(
+    _ shape: Shape, _ kind: ApplyTrigger.Kind, flagged: Bool, clip: Bool, inPlace: Bool
+  ) -> OperatorCase {
+    let extras = (flagged ? " flags" : "") + (clip ? " clip" : "") + (inPlace ? " in place" : "")
+    return OperatorCase("applyTrigger/\(shape), \(kind)\(extras)", bound: OperatorCase.elementwiseBound) {
+      b in
+      let one = Shape(1, shape.c, shape.h, shape.w)
+      let x = b.pixels(shape)
+      let pattern = b.image(one, "pattern", offset: 0.5)
+      // Most of a mask is zero or one.
+      let weights = b.uniform(one.count).map { $0 < 0.4 ? 0 : $0 > 0.7 ? 1 : $0 }
+      let mask = b.tensor("mask", weights, one, role: .image)
+      let flags = flagged ? b.integers((0..<shape.n).map { ($0 + 1) % 2 }, "flags") : nil
+      let y = inPlace ? x : b.output(shape)
+      b.run { p in
+        p.append(
+          .applyTrigger(
+            ApplyTrigger(
+              input: p.bind(x), pattern: p.bind(pattern), mask: p.bind(mask), flags: flags.map { p.bind($0) },
+              output: p.bind(y), kind: kind, clip: clip)))
+      }
+    }
+  }
+}

@@ -1,0 +1,85 @@
+import Kernels
+
+extension ParityTable {
+  private static let runs = [
+    RunParameters(step: 1, learningRate: 0.1), RunParameters(step: 2, learningRate: 0.1),
+    RunParameters(step: 3, learningRate: 0.05),
+  ]
+
+  /// SGD and Adam, three steps each, on parameters of each role.
+  static let optimizers: [OperatorCase] = {
+    var cases: [OperatorCase] = []
+    for (shape, role) in [
+      (Shape(1, 1), TensorRole.plain), (Shape.vector(1027), .plain), (Shape(16, 3, 3, 3), .filter),
+    ] {
+      for (momentum, decay, nesterov) in [(0.9, 5e-4, false), (0.9, 5e-4, true), (0, 0, false)]
+        as [(Float, Float, Bool)]
+      {
+        cases.append(sgd(shape, role, momentum, decay, nesterov))
+      }
+      cases.append(adam(shape, role, decay: 0))
+      cases.append(adam(shape, role, decay: 1e-2))
+    }
+    cases.append(adamFromZero)
+    cases.append(adamLate)
+    return cases
+  }()
+
+  private static func sgd(
+    _ shape: Shape, _ role: TensorRole, _ momentum: Float, _ decay: Float, _ nesterov: Bool
+  ) -> OperatorCase {
+    OperatorCase(
+      "sgd/\(shape), momentum \(momentum) decay \(decay)\(nesterov ? " nesterov" : "")",
+      bound: OperatorCase.elementwiseBound
+    ) { b in
+      let p0 = b.tensor("parameters", b.normal(shape.count), shape, role: role)
+      let g = b.tensor("gradients", b.normal(shape.count), shape, role: role)
+      let v = b.tensor("velocity", Array(repeating: 0, count: shape.count), shape, role: role)
+      b.run(runs[0]) { p in
+        p.append(
+          .sgd(
+            SGD(
+              parameters: p.bind(p0), gradients: p.bind(g), velocity: p.bind(v), momentum: momentum,
+              weightDecay: decay, nesterov: nesterov)))
+      }
+      for run in runs.dropFirst() { b.again(run) }
+    }
+  }
+
+  private static func adamCase(
+    _ name: String, _ shape: Shape, _ role: TensorRole, start: Double, decay: Float, _ runs: [RunParameters]
+  ) -> OperatorCase {
+    OperatorCase("adam/\(name)", bound: 1e-11) { b in
+      let p0 = b.tensor("parameters", b.normal(shape.count, scale: start), shape, role: role)
+      let g = b.tensor("gradients", b.normal(shape.count), shape, role: role)
+      let zeros = [Double](repeating: 0, count: shape.count)
+      let m = b.tensor("first moment", zeros, shape, role: role)
+      let v = b.tensor("second moment", zeros, shape, role: role)
+      for (i, run) in runs.enumerated() {
+        if i > 0 {
+          b.again(run)
+          continue
+        }
+        b.run(run) { p in
+          p.append(
+            .adam(
+              Adam(
+                parameters: p.bind(p0), gradients: p.bind(g), firstMoment: p.bind(m), secondMoment: p.bind(v),
+                weightDecay: decay)))
+        }
+      }
+    }
+  }
+
+  private static func adam(_ shape: Shape, _ role: TensorRole, decay: Float) -> OperatorCase {
+    adamCase("\(shape), decay \(decay)", shape, role, start: 1, decay: decay, runs)
+  }
+
+  /// Parameters that start at zero show the step alone, and so the bias correction: 1 - 0.999^t in single precision
+  /// would have lost five digits.
+  private static let adamFromZero = adamCase("from zero", .vector(100), .plain, start: 0, decay: 0, runs)
+
+  /// A step so late that the corrections are nearly one.
+  private static let adamLate = adamCase(
+    "late", .vector(100), .plain, start: 0, decay: 0, [RunParameters(step: 123_456, learningRate: 1e-3)])
+}

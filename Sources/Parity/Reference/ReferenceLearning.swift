@@ -1,0 +1,108 @@
+import Foundation
+import Kernels
+
+extension Reference {
+  /// The position of the first largest of a row's elements.
+  private static func firstLargest(_ row: ArraySlice<Double>) -> Int {
+    var best = row.startIndex
+    for i in row.indices where row[i] > row[best] { best = i }
+    return best - row.startIndex
+  }
+
+  private static func rows(_ tensor: ReferenceTensor) -> [ArraySlice<Double>] {
+    let columns = tensor.shape.c
+    return (0..<tensor.shape.n).map { tensor.values[$0 * columns..<($0 + 1) * columns] }
+  }
+
+  /// The sum of the rows' losses, the number of right answers, and `gradientScale * (softmax - onehot)`.
+  public static func softmaxCrossEntropy(
+    _ logits: ReferenceTensor, labels: ReferenceTensor, gradientScale: Double
+  ) -> (loss: Double, correct: Double, gradient: ReferenceTensor) {
+    var (loss, correct) = (0.0, 0.0)
+    var gradient: [Double] = []
+    for (n, row) in rows(logits).enumerated() {
+      let label = Int(labels[n])
+      let largest = row.max() ?? 0
+      let sum = row.reduce(0) { $0 + exp($1 - largest) }
+      loss += log(sum) + largest - row[row.startIndex + label]
+      correct += firstLargest(row) == label ? 1 : 0
+      gradient += row.enumerated().map { j, z in
+        gradientScale * (exp(z - largest) / sum - (j == label ? 1 : 0))
+      }
+    }
+    return (loss, correct, ReferenceTensor(logits.shape, gradient))
+  }
+
+  /// The first largest element of each row.
+  public static func argMax(_ input: ReferenceTensor) -> [Double] {
+    rows(input).map { Double(firstLargest($0)) }
+  }
+
+  /// The smallest non-zero distance of a row's largest element from another.
+  static func smallestLead(_ input: ReferenceTensor) -> Double {
+    rows(input).flatMap { row in row.map { (row.max() ?? 0) - $0 }.filter { $0 > 0 } }.min() ?? .infinity
+  }
+
+  /// 0.5 + 0.5 * cosine of each pair of rows; 0 where one is zero.
+  public static func agreement(_ a: ReferenceTensor, _ b: ReferenceTensor) -> [Double] {
+    zip(rows(a), rows(b)).map { x, y in
+      let product = zip(x, y).reduce(0) { $0 + $1.0 * $1.1 }
+      let norms = (x.reduce(0) { $0 + $1 * $1 } * y.reduce(0) { $0 + $1 * $1 }).squareRoot()
+      return norms == 0 ? 0 : 0.5 + 0.5 * product / norms
+    }
+  }
+
+  /// Stochastic gradient descent: the new parameters and velocity.
+  public static func sgd(
+    _ parameters: ReferenceTensor, gradients: ReferenceTensor, velocity: ReferenceTensor,
+    learningRate: Double,
+    momentum: Double, weightDecay: Double, nesterov: Bool
+  ) -> (parameters: ReferenceTensor, velocity: ReferenceTensor) {
+    let g = gradients.mapped { $1 + weightDecay * parameters[$0] }
+    let v = velocity.mapped { momentum * $1 + g[$0] }
+    return (parameters.mapped { $1 - learningRate * (nesterov ? g[$0] + momentum * v[$0] : v[$0]) }, v)
+  }
+
+  /// Adam: the new parameters and moments.
+  public static func adam(
+    _ parameters: ReferenceTensor, gradients: ReferenceTensor, first: ReferenceTensor,
+    second: ReferenceTensor,
+    _ attributes: Adam, learningRate: Double, step: Int
+  ) -> (parameters: ReferenceTensor, first: ReferenceTensor, second: ReferenceTensor) {
+    let (beta1, beta2) = (Double(attributes.beta1), Double(attributes.beta2))
+    let g = gradients.mapped { $1 + Double(attributes.weightDecay) * parameters[$0] }
+    let m = first.mapped { beta1 * $1 + (1 - beta1) * g[$0] }
+    let v = second.mapped { beta2 * $1 + (1 - beta2) * g[$0] * g[$0] }
+    let (correction1, correction2) = (1 - pow(beta1, Double(step)), 1 - pow(beta2, Double(step)))
+    let moved = parameters.mapped { i, p in
+      let root = (v[i] / correction2).squareRoot() + Double(attributes.epsilon)
+      return p - learningRate * (m[i] / correction1) / root
+    }
+    return (moved, m, v)
+  }
+
+  /// One step of projected gradient ascent.
+  public static func pgdStep(
+    _ adversarial: ReferenceTensor, origin: ReferenceTensor, gradient: ReferenceTensor, stepSize: Double,
+    epsilon: Double, clip: Bool
+  ) -> ReferenceTensor {
+    adversarial.mapped { i, z in
+      let sign = gradient[i] > 0 ? 1.0 : gradient[i] < 0 ? -1 : 0
+      let projected = min(max(z + stepSize * sign, origin[i] - epsilon), origin[i] + epsilon)
+      return clip ? min(max(projected, 0), 1) : projected
+    }
+  }
+
+  /// A fixed trigger on flagged samples.
+  public static func applyTrigger(
+    _ input: ReferenceTensor, pattern: ReferenceTensor, mask: ReferenceTensor, flags: ReferenceTensor?,
+    _ kind: ApplyTrigger.Kind, clip: Bool
+  ) -> ReferenceTensor {
+    input.mapped { i, x in
+      if let flags, flags[input.sample(i)] == 0 { return x }
+      let j = i % pattern.values.count
+      let result = x + mask[j] * (kind == .blend ? pattern[j] - x : pattern[j])
+      return clip ? min(max(result, 0), 1) : result
+    }
+  }
+}
