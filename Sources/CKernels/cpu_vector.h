@@ -83,8 +83,9 @@ INLINE float activation_slope(int kind, float parameter, float x) {
   case ACT_LEAKY_RELU: return x > 0 ? 1 : parameter;
   case ACT_ELU: return x > 0 ? 1 : parameter * fast_exp(x);
   case ACT_TANH: {
-    float t = fast_tanh(x);
-    return 1 - t * t;
+    // 4 e / (1 + e)^2 with e = exp(-2 |x|): 1 - tanh^2 would cancel.
+    float e = fast_exp(x < 0 ? 2.0f * x : -2.0f * x);
+    return 4.0f * e / ((1.0f + e) * (1.0f + e));
   }
   case ACT_SIGMOID: {
     float s = sigmoid(x);

@@ -39,7 +39,7 @@ public struct AttackFile: Sendable {
 
   /// Reads the file. Throws `missingInput` when it can't be read, `badData` naming the key that is wrong.
   public static func load(_ path: String) throws -> AttackFile {
-    let data = Data(try InputFile.read(path))
+    let data = Data(try InputFile.read(path, limit: 1 << 20, remedy: "name a JSON file; see docs/attacks.md"))
     func decode<T: Decodable>(_ type: T.Type) throws -> T {
       do { return try JSONDecoder().decode(type, from: data) } catch {
         throw PBEError(
@@ -78,8 +78,8 @@ public struct AttackFile: Sendable {
     }
   }
 
-  /// The attack as JSON, in keys' order.
-  public func encoded() throws -> Data {
+  /// The attack as JSON with sorted keys; image paths are made absolute, so that the file may lie anywhere.
+  public func encoded() throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     let header = Header(
@@ -88,9 +88,14 @@ public struct AttackFile: Sendable {
     func object(_ value: some Encodable) throws -> [String: Any] {
       try JSONSerialization.jsonObject(with: encoder.encode(value)) as? [String: Any] ?? [:]
     }
-    let merged = try object(attack).merging(object(header)) { $1 }
-    return try JSONSerialization.data(
+    var merged = try object(attack).merging(object(header)) { $1 }
+    for key in ["image", "mask"] {
+      guard let path = merged[key] as? String, !path.hasPrefix("/") else { continue }
+      merged[key] = URL(fileURLWithPath: directory).appendingPathComponent(path).standardizedFileURL.path
+    }
+    let data = try JSONSerialization.data(
       withJSONObject: merged, options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes])
+    return String(decoding: data, as: UTF8.self) + "\n"
   }
 
   /// The label that the attacker wants for a triggered image of class `label`.

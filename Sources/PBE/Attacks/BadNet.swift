@@ -31,7 +31,7 @@ public struct BadNet: Attack {
 
   public func makeTrigger(image: Shape, directory: String, on backend: any Backend) throws -> any Trigger {
     let width = pattern.first?.count ?? 0
-    guard width > 0, pattern.allSatisfy({ $0.count == width && $0.allSatisfy((0...1).contains) }) else {
+    guard width > 0, pattern.allSatisfy({ line in line.count == width && line.allSatisfy { (0...1).contains($0) } }) else {
       throw PBEError(
         .badData, "the patch must be rows of equally many numbers from 0 to 1", at: "attack badnet, pattern",
         remedy: "see docs/attacks.md")

@@ -104,7 +104,7 @@ public final class Trainer {
     let compiled = try backend.compile([
       load,
       Plans.pgdStep(
-        weights, adversarial: example, origin: images, labels: labels, totals: attackTotals,
+        weights, adversarial: example, origin: images, labels: labels, samples: samples, totals: attackTotals,
         attack: settings.attack),
       train(images), train(example),
     ])

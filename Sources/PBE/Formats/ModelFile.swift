@@ -109,11 +109,11 @@ public struct ModelFile: Sendable {
     static let keys: Set = ["architecture", "width", "classes", "input", "mean", "std", "format_version"]
 
     static func write(_ s: NetworkSpecification) -> [String: String] {
-      [
-        "format_version": "1", "architecture": s.architecture.rawValue, "width": String(s.width),
-        "classes": String(s.classes), "input": "\(s.channels)x\(s.height)x\(s.imageWidth)",
-        "mean": s.mean.map(String.init).joined(separator: ","),
-        "std": s.deviation.map(String.init).joined(separator: ","),
+      func list(_ numbers: [Float]) -> String { numbers.map { "\($0)" }.joined(separator: ",") }
+      return [
+        "format_version": "1", "architecture": s.architecture.rawValue, "width": "\(s.width)",
+        "classes": "\(s.classes)", "input": "\(s.channels)x\(s.height)x\(s.imageWidth)",
+        "mean": list(s.mean), "std": list(s.deviation),
       ]
     }
 

@@ -206,6 +206,10 @@ struct BackwardPass {
 
   private mutating func parameterGradient(_ index: Int, _ suffix: String) throws -> Value {
     let name = "\(graph.nodes[index].name).\(suffix)"
+    if parameterGradients.isEmpty {
+      // Only batch norm asks here, whose input gradient is made from its parameters'.
+      return lowering.program.temporary(.vector(graph.nodes[index].shape.c), role: .plain)
+    }
     guard let tensor = parameterGradients[name] else {
       throw PBEError(.internal, "there is no gradient for \(name)")
     }

@@ -19,6 +19,8 @@ struct Lowering {
   let samples: Value?
   /// The key of dropout's random numbers.
   let seed: UInt64
+  /// Whether training-mode batch norm moves the running statistics.
+  let updatesStatistics: Bool
 
   /// What stands for a node's output: a value, and what is still to be applied to it.
   struct Form {
@@ -37,7 +39,8 @@ struct Lowering {
   private var computed: [Int: Value] = [:]
 
   init(
-    _ weights: Weights, mode: Mode, batch: Int, program: Program, samples: Value? = nil, seed: UInt64 = 0
+    _ weights: Weights, mode: Mode, batch: Int, program: Program, samples: Value? = nil, seed: UInt64 = 0,
+    updatesStatistics: Bool = true
   ) {
     graph = weights.graph
     self.weights = weights
@@ -46,6 +49,7 @@ struct Lowering {
     self.program = program
     self.samples = samples
     self.seed = seed
+    self.updatesStatistics = updatesStatistics
   }
 
   /// A node's output shape for the whole batch.
@@ -153,7 +157,8 @@ struct Lowering {
         .batchNormStatistics(
           BatchNormStatistics(
             input: input, gamma: gamma, beta: beta, runningMean: mean, runningVariance: variance,
-            mean: saved.mean, inverseDeviation: saved.inverseDeviation, affine: affine)))
+            mean: saved.mean, inverseDeviation: saved.inverseDeviation, affine: affine,
+            momentum: updatesStatistics ? 0.1 : 0)))
     }
     return Form(value: input, prologue: Prologue(affine: affine))
   }

@@ -23,17 +23,23 @@ public enum Plans {
   ///   - adversarial: float32 image (n, c, h, w): the example, updated.
   ///   - origin: the image at the centre of the ball.
   ///   - labels: int32 per sample: the label that the loss moves away from.
+  ///   - samples: int32 per sample: its index in the data set, for dropout in training mode.
   ///   - totals: float32 vector of 2: sum of losses and count of correct answers before the step, added to.
   public static func pgdStep(
-    _ weights: Weights, adversarial: Tensor, origin: Tensor, labels: Tensor, totals: Tensor, attack: PGD
+    _ weights: Weights, adversarial: Tensor, origin: Tensor, labels: Tensor, samples: Tensor, totals: Tensor,
+    attack: PGD
   ) throws -> Program {
-    let batch = origin.shape.n
-    var lowering = Lowering(weights, mode: .evaluation, batch: batch, program: Program())
+    var program = Program()
+    let sampleValue = program.bind(samples)
+    var lowering = Lowering(
+      weights, mode: attack.usesBatchStatistics ? .training : .evaluation, batch: origin.shape.n,
+      program: program, samples: sampleValue, updatesStatistics: false)
     let example = lowering.program.bind(adversarial)
     let gradient = try loss(&lowering, images: example, labels: labels, totals: totals)
     var backward = BackwardPass(lowering, parameterGradients: [:], wantsInput: true)
-    var (program, inputGradient) = try backward.write(logitsGradient: gradient)
-    guard let inputGradient else { throw PBEError(.internal, "the network does not depend on its input") }
+    let written = try backward.write(logitsGradient: gradient)
+    program = written.program
+    guard let inputGradient = written.inputGradient else { throw PBEError(.internal, "the network does not depend on its input") }
     program.append(
       .pgdStep(
         PGDStep(
@@ -49,11 +55,12 @@ public enum Plans {
   ///   - labels: int32 per sample.
   ///   - samples: int32 per sample: its index in the data set, for dropout.
   ///   - totals: float32 vector of 2: sum of losses and count of correct answers, added to.
+  ///   - start: operators that come first.
   public static func train(
     _ weights: Weights, images: Tensor, labels: Tensor, samples: Tensor, totals: Tensor, optimizer: Optimizer,
-    seed: UInt64
+    seed: UInt64, appendingTo start: Program = Program()
   ) throws -> Program {
-    var program = Program()
+    var program = start
     let sampleValue = program.bind(samples)
     var lowering = Lowering(
       weights, mode: .training, batch: images.shape.n, program: program, samples: sampleValue, seed: seed)
@@ -93,17 +100,21 @@ public struct PGD: Hashable, Sendable, Codable {
   public var randomStart: Bool
   /// Clips examples to [0, 1].
   public var clip: Bool
+  /// Makes examples with batch norm in training mode, running statistics untouched, rather than in evaluation mode.
+  public var usesBatchStatistics: Bool
 
   /// Creates an attack; the defaults are the paper's (METHOD, section 1.3): 6/255, a fifth of it, 7 steps, no random
-  /// start, no clip.
+  /// start, no clip, evaluation mode.
   public init(
-    epsilon: Float = 6 / 255, stepSize: Float? = nil, steps: Int = 7, randomStart: Bool = false, clip: Bool = false
+    epsilon: Float = 6 / 255, stepSize: Float? = nil, steps: Int = 7, randomStart: Bool = false, clip: Bool = false,
+    usesBatchStatistics: Bool = false
   ) {
     self.epsilon = epsilon
     self.stepSize = stepSize ?? epsilon / 5
     self.steps = steps
     self.randomStart = randomStart
     self.clip = clip
+    self.usesBatchStatistics = usesBatchStatistics
   }
 }
 

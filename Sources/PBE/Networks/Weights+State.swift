@@ -6,7 +6,7 @@ extension Weights {
     var state = StateDictionary()
     for specification in graph.parameters {
       state[specification.name] = HostTensor(
-        floats: try backend.read(tensor(specification.name)), shape: specification.stateShape)
+        try backend.read(tensor(specification.name)), shape: specification.stateShape)
     }
     return state
   }

@@ -1,0 +1,63 @@
+import ArgumentParser
+import Kernels
+import PBE
+
+/// Measures a model on the test set.
+struct EvaluateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "evaluate",
+    abstract: "Measure a model's accuracy and, with an attack file, how often the trigger works.")
+
+  @OptionGroup var model: ModelOptions
+  @OptionGroup var data: DataOptions
+  @OptionGroup var common: CommonOptions
+
+  @Option(help: "The attack to score, as a JSON file (docs/attacks.md).")
+  var attack: String?
+
+  @Option(help: "Images per batch.")
+  var batch = 256
+
+  func validate() throws {
+    guard (1...65536).contains(batch) else { throw ValidationError("--batch must be 1 to 65536") }
+  }
+
+  private struct Record: Encodable {
+    var acc: Double, asr: Double?, ra: Double?, asr_all_images: Double?
+    var images: Int, device: String, model: String, dataset: String
+  }
+
+  func run() throws {
+    let (backend, log) = try common.open()
+    let test = try data.test()
+    let file = try model.load(for: test)
+    log.info("model: \(file.specification.architecture.rawValue), width \(file.specification.width), \(file.format)")
+    let weights = try file.weights(on: backend, place: model.model)
+    let evaluator = try Evaluator(
+      weights, test: test, attack: try attack.map(AttackFile.load), batch: batch)
+    let metrics = try evaluator.evaluate { done in
+      try Interruption.check("run the command again")
+      Terminal.shared.progress("evaluating", Double(done) / Double(evaluator.imageCount))
+    }
+    Terminal.shared.clear()
+    if common.json {
+      try Output.json(
+        Record(
+          acc: metrics.acc, asr: metrics.asr, ra: metrics.ra, asr_all_images: metrics.asr_all_images,
+          images: test.count, device: backend.device.identifier, model: model.model,
+          dataset: data.dataset.rawValue))
+    } else {
+      try Output.table(MetricsTable.rows([("", metrics)]))
+    }
+  }
+}
+
+/// Metrics as rows of per cents.
+enum MetricsTable {
+  static func rows(_ entries: [(String, Metrics)]) -> [[String]] {
+    [["", "ACC", "ASR", "RA", "ASR (all images)"]]
+      + entries.map { name, metrics in
+        [name] + [metrics.acc, metrics.asr, metrics.ra, metrics.asr_all_images].map(Output.percent)
+      }
+  }
+}

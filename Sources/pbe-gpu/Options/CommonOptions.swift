@@ -1,0 +1,127 @@
+import ArgumentParser
+import Foundation
+import Kernels
+import Logging
+import PBE
+
+/// What every computing command takes.
+struct CommonOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Where to compute: cpu, opencl, opencl:1, or part of a device's name. auto takes the first OpenCL GPU, else the CPU.",
+      valueName: "device"))
+  var device = "auto"
+
+  @Option(help: "The seed of all random numbers.")
+  var seed: UInt64 = 0
+
+  @Flag(help: "Print one JSON object on standard output.")
+  var json = false
+
+  @Flag(help: "Print results and errors only.")
+  var quiet = false
+
+  /// Opens the device and sets up the terminal.
+  func open() throws -> (backend: any Backend, log: Logger) {
+    Terminal.shared.configure(quiet: quiet)
+    let log = Logger(label: "pbe-gpu") { _ in TerminalLogHandler() }
+    let backend = try Devices.open(device)
+    log.info("device: \(backend.device.identifier), \(backend.device.name)")
+    return (backend, log)
+  }
+}
+
+/// Which data set, and how much of it.
+struct DataOptions: ParsableArguments {
+  @Option(help: "The folder that holds data_batch_1.bin, Final_Training or the idx files.")
+  var data: String
+
+  @Option(help: "The data set in it: \(DatasetKind.allCases.map(\.rawValue).joined(separator: ", ")).")
+  var dataset: DatasetKind
+
+  @Option(help: "Use only so many training images, chosen once and for all.")
+  var limit: Int?
+
+  @Option(help: "Use only so many test images, chosen once and for all.")
+  var testLimit: Int?
+
+  func validate() throws {
+    for (name, value) in [("--limit", limit), ("--test-limit", testLimit)] {
+      if let value, value < 1 { throw ValidationError("\(name) must be at least 1") }
+    }
+  }
+
+  /// The training images.
+  func training() throws -> LabeledImages { try load(.train, limit) }
+
+  /// The test images.
+  func test() throws -> LabeledImages { try load(.test, testLimit) }
+
+  private func load(_ split: DatasetKind.Split, _ limit: Int?) throws -> LabeledImages {
+    let images = try dataset.load(directory: data, split: split)
+    return try limit.map { try images.limited(to: $0) } ?? images
+  }
+
+  /// Mirrored images keep their class only where nothing is written on them.
+  var flips: Bool { dataset == .cifar10 || dataset == .fashionMNIST }
+}
+
+extension DatasetKind: ExpressibleByArgument {}
+extension Architecture: ExpressibleByArgument {}
+extension AttackMode: ExpressibleByArgument {}
+extension Schedule: ExpressibleByArgument {}
+
+/// Numbers with commas between them.
+struct NumberList: ExpressibleByArgument {
+  var values: [Double]
+
+  init(_ values: [Double]) { self.values = values }
+
+  init?(argument: String) {
+    values = []
+    for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let value = Double(part.trimmingCharacters(in: .whitespaces)), value.isFinite else { return nil }
+      values.append(value)
+    }
+  }
+
+  var defaultValueDescription: String { values.map { "\($0)" }.joined(separator: ",") }
+}
+
+/// How to read a model whose file does not describe its network.
+struct ModelOptions: ParsableArguments {
+  @Argument(help: "The model: safetensors, or a PyTorch checkpoint (read without executing anything in it).")
+  var model: String
+
+  @Option(
+    help: "The network, for files that don't record it: \(Architecture.allCases.map(\.rawValue).joined(separator: ", ")).")
+  var architecture: Architecture?
+
+  @Option(help: "Channels of the network's first stage, to check the file against.")
+  var width: Int?
+
+  @Option(help: "The input normalisation's means per channel, on pixels in [0, 1], for files that don't record it.")
+  var mean: NumberList?
+
+  @Option(help: "The input normalisation's standard deviations per channel.")
+  var std: NumberList?
+
+  func load(for images: LabeledImages) throws -> ModelFile {
+    let file = try ModelFile.load(
+      model,
+      hints: ModelFile.Hints(
+        architecture: architecture, width: width, classes: images.classes, height: images.height,
+        imageWidth: images.width, mean: mean?.values.map(Float.init) ?? [],
+        deviation: std?.values.map(Float.init) ?? []))
+    let network = file.specification
+    guard network.channels == images.channels, network.height == images.height, network.imageWidth == images.width
+    else {
+      throw PBEError(
+        .usage,
+        "the model takes images of \(network.channels)x\(network.height)x\(network.imageWidth), but \(images.name) has "
+          + "\(images.channels)x\(images.height)x\(images.width)", at: model,
+        remedy: "check that model and data set belong together")
+    }
+    return file
+  }
+}

@@ -1,0 +1,99 @@
+import ArgumentParser
+import Kernels
+import PBE
+
+/// SGD's parameters; each command has defaults of its own.
+struct SGDOptions: ParsableArguments {
+  @Option(help: "Images per step.")
+  var batch = 128
+
+  @Option(help: "The momentum of SGD.")
+  var momentum = 0.9
+
+  @Option(help: "The L2 penalty of SGD.")
+  var weightDecay = 5e-4
+
+  func validate() throws {
+    guard (1...65536).contains(batch) else { throw ValidationError("--batch must be 1 to 65536") }
+    guard (0..<1).contains(momentum) else { throw ValidationError("--momentum must be at least 0 and below 1") }
+    guard weightDecay >= 0 else { throw ValidationError("--weight-decay must not be negative") }
+  }
+}
+
+/// The augmentation of training batches (the paper's PostTensorTransform).
+struct AugmentationOptions: ParsableArguments {
+  @Flag(inversion: .prefixedNo, help: "Shift, rotate and mirror training images at random.")
+  var augment = true
+
+  @Option(help: "The largest shift in pixels.")
+  var cropPadding = 5
+
+  @Option(help: "The probability that a batch is shifted.")
+  var cropProbability = 0.8
+
+  @Option(help: "The largest rotation in degrees.")
+  var rotation = 10.0
+
+  @Option(help: "The probability that a batch is rotated.")
+  var rotationProbability = 0.5
+
+  @Option(help: "The probability that an image of a rotated batch is rotated.")
+  var sampleRotationProbability = 0.5
+
+  @Option(help: "The probability that an image is mirrored. Default: 0.5 for CIFAR-10 and Fashion-MNIST, else 0.")
+  var flipProbability: Double?
+
+  func validate() throws {
+    guard (0...64).contains(cropPadding) else { throw ValidationError("--crop-padding must be 0 to 64") }
+    for value in [cropProbability, rotationProbability, sampleRotationProbability, flipProbability ?? 0]
+    where !(0...1).contains(value) {
+      throw ValidationError("probabilities must be from 0 to 1")
+    }
+  }
+
+  func augmentation(flips: Bool) -> Augmentation? {
+    guard augment else { return nil }
+    var result = Augmentation(flips: flips)
+    result.cropPadding = cropPadding
+    result.cropProbability = Float(cropProbability)
+    result.rotationDegrees = Float(rotation)
+    result.rotationProbability = Float(rotationProbability)
+    result.sampleRotationProbability = Float(sampleRotationProbability)
+    if let flipProbability { result.flipProbability = Float(flipProbability) }
+    return result
+  }
+}
+
+/// How adversarial examples are made; sizes in units of 1/255.
+struct PGDOptions: ParsableArguments {
+  @Option(help: "The largest change of a pixel, in units of 1/255.")
+  var epsilon = 6.0
+
+  @Option(help: "The size of a PGD step, in units of 1/255. Default: a fifth of --epsilon.")
+  var stepSize: Double?
+
+  @Option(help: "The number of PGD steps.")
+  var pgdSteps = 7
+
+  @Flag(help: "Start PGD at a random point of the ball.")
+  var randomStart = false
+
+  @Flag(help: "Clip adversarial examples to valid pixels. The paper's code does not.")
+  var clip = false
+
+  @Flag(help: "Make adversarial examples with batch norm in training mode. The paper's code uses evaluation mode.")
+  var craftInTrainingMode = false
+
+  func validate() throws {
+    guard epsilon >= 0, epsilon <= 255, (stepSize ?? 0) >= 0 else {
+      throw ValidationError("--epsilon and --step-size are in units of 1/255, from 0 to 255")
+    }
+    guard (0...1000).contains(pgdSteps) else { throw ValidationError("--pgd-steps must be 0 to 1000") }
+  }
+
+  var attack: PGD {
+    PGD(
+      epsilon: Float(epsilon / 255), stepSize: stepSize.map { Float($0 / 255) }, steps: pgdSteps,
+      randomStart: randomStart, clip: clip, usesBatchStatistics: craftInTrainingMode)
+  }
+}

@@ -1,0 +1,27 @@
+import Foundation
+import Kernels
+import Synchronization
+
+private let requested = Atomic<Bool>(false)
+
+/// Remembers that a signal asked the program to stop, so that it stops between two steps and leaves whole files.
+enum Interruption {
+  /// Catches SIGINT and SIGTERM; a second one ends the program at once.
+  static func watch() {
+    // Also makes sure that the flag exists before a signal handler touches it.
+    requested.store(false, ordering: .relaxed)
+    for number in [SIGINT, SIGTERM] {
+      var action = sigaction()
+      action.__sigaction_handler.sa_handler = { _ in requested.store(true, ordering: .relaxed) }
+      action.sa_flags = Int32(bitPattern: UInt32(SA_RESETHAND))
+      sigaction(number, &action, nil)
+    }
+    // Writing to a closed pipe is an error like any other.
+    signal(SIGPIPE, SIG_IGN)
+  }
+
+  /// Throws `interrupted` when a signal has come; `remedy` says what is left and how to go on.
+  static func check(_ remedy: String) throws {
+    if requested.load(ordering: .relaxed) { throw PBEError(.interrupted, "interrupted", remedy: remedy) }
+  }
+}

@@ -1,0 +1,49 @@
+import Foundation
+import Kernels
+import PBE
+
+/// Results on standard output.
+enum Output {
+  /// Prints a line. Throws `inputOutput` when standard output can't be written.
+  static func line(_ text: String) throws {
+    do { try FileHandle.standardOutput.write(contentsOf: Data("\(text)\n".utf8)) } catch {
+      throw PBEError(.inputOutput, "standard output can't be written")
+    }
+  }
+
+  /// Prints one JSON object.
+  static func json(_ value: some Encodable) throws { try line(text(value)) }
+
+  /// A value as JSON text with sorted keys.
+  static func text(_ value: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
+  }
+
+  /// Prints columns, numbers and words aligned to the left.
+  static func table(_ rows: [[String]]) throws {
+    let columns = rows.map(\.count).max() ?? 0
+    let widths = (0..<columns).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
+    for row in rows {
+      let cells = zip(row, widths).map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }
+      try line(cells.joined(separator: "  ").trimmingCharacters(in: .whitespaces))
+    }
+  }
+
+  /// A fraction as per cent with two decimals, or a dash.
+  static func percent(_ fraction: Double?) -> String {
+    fraction.map { String(format: "%.2f", 100 * $0) } ?? "-"
+  }
+
+  /// Creates a folder with its parents. Throws `cannotCreate`.
+  static func makeDirectory(_ path: String) throws {
+    do {
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    } catch {
+      throw PBEError(
+        .cannotCreate, "the folder can't be created", at: path,
+        remedy: "choose another --output, or check its permissions")
+    }
+  }
+}

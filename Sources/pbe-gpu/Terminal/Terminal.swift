@@ -1,0 +1,87 @@
+import Foundation
+import Kernels
+import Logging
+
+/// Standard error as people see it: log lines, and below them, on a terminal, one line of progress with the time left.
+final class Terminal: @unchecked Sendable {
+  static let shared = Terminal()
+
+  private let isTerminal = isatty(2) != 0
+  private var isQuiet = false
+  private var showsLine = false
+  private var start: ContinuousClock.Instant?
+  private var last: ContinuousClock.Instant?
+  private let lock = NSLock()
+
+  /// With `quiet`, only errors are shown.
+  func configure(quiet: Bool) { lock.withLock { isQuiet = quiet } }
+
+  /// A line that always appears.
+  func error(_ line: String) { write("\(line)\n") }
+
+  /// A line of the log.
+  func log(_ line: String) {
+    lock.withLock {
+      guard !isQuiet else { return }
+      clearLine()
+      write("\(line)\n")
+    }
+  }
+
+  /// Shows how far a job is, at most ten times a second, and only on a terminal.
+  func progress(_ what: String, _ share: Double) {
+    lock.withLock {
+      guard isTerminal, !isQuiet else { return }
+      let now = ContinuousClock.now
+      let start = self.start ?? now
+      self.start = start
+      if let last, now - last < .milliseconds(100) { return }
+      last = now
+      let elapsed = (now - start).seconds
+      var line = "\(what)  \(Int(100 * min(1, share)))%"
+      if share > 0.01, elapsed > 1 { line += "  \(Self.duration(elapsed * (1 - share) / share)) left" }
+      clearLine()
+      write(line)
+      showsLine = true
+    }
+  }
+
+  /// Removes the line of progress, and forgets the job's start.
+  func clear() {
+    lock.withLock {
+      clearLine()
+      start = nil
+    }
+  }
+
+  private func clearLine() {
+    if showsLine { write("\r\u{1B}[K") }
+    showsLine = false
+  }
+
+  private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+
+  /// `1h05m`, `3m20s`, `12s`.
+  static func duration(_ seconds: Double) -> String {
+    let total = Int(seconds.rounded())
+    if total >= 3600 { return "\(total / 3600)h\(String(format: "%02d", total % 3600 / 60))m" }
+    if total >= 60 { return "\(total / 60)m\(String(format: "%02d", total % 60))s" }
+    return "\(total)s"
+  }
+}
+
+/// Sends swift-log's records to the terminal, one plain line each.
+struct TerminalLogHandler: LogHandler {
+  var metadata: Logger.Metadata = [:]
+  var logLevel: Logger.Level = .info
+
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+
+  func log(event: LogEvent) {
+    let prefix = event.level >= .warning ? "\(event.level): " : ""
+    Terminal.shared.log(prefix + event.message.description)
+  }
+}
