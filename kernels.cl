@@ -9,11 +9,12 @@
 //   (neither)           all operators in general form
 //   CONVOLUTION         the kernel `convolution`
 //   FILTER_GRADIENT     the kernel `filter_gradient`
+//   PER_CHANNEL         affine maps, activations and batch norm's gradients, for one activation
 
 // MARK: - Tunables
 
 #ifndef VW
-#define VW 1  // output channels per work-item: the lanes of a vector (1, 2, 4, 8, 16)
+#define VW 1  // channels per work-item: the lanes of a vector (1, 2, 4, 8, 16)
 #endif
 #ifndef PIXELS
 #define PIXELS 8  // `convolution`: output pixels per work-item
@@ -31,7 +32,7 @@
 #define PROLOGUE 0  // 1: applies ACTIVATION to the input on load; 2: the affine map before it, too
 #endif
 #ifndef ACTIVATION
-#define ACTIVATION 0  // the prologue's function, as ACT_...
+#define ACTIVATION 0  // the function of the prologue or of PER_CHANNEL, as ACT_...
 #endif
 
 // MARK: - Vectors
@@ -74,6 +75,30 @@ float activate(float x, int activation, float parameter) {
     case ACT_SILU: return x / (1 + exp(-x));
     case ACT_HARD_SWISH: return x * clamp(x + 3, 0.0f, 6.0f) / 6;
     default: return x;
+  }
+}
+
+// The derivative of `activate` at x.
+float activation_slope(float x, int activation, float parameter) {
+  switch (activation) {
+    case ACT_RELU: return x > 0 ? 1 : 0;
+    case ACT_LEAKY_RELU: return x > 0 ? 1 : parameter;
+    case ACT_ELU: return x > 0 ? 1 : parameter * exp(x);
+    // Written without the difference from 1, which vanishes for large x.
+    case ACT_TANH: {
+      const float e = exp(-2 * fabs(x));
+      return 4 * e / ((1 + e) * (1 + e));
+    }
+    case ACT_SIGMOID: {
+      const float e = exp(-fabs(x));
+      return e / ((1 + e) * (1 + e));
+    }
+    case ACT_SILU: {
+      const float s = 1 / (1 + exp(-x));
+      return s * (1 + x * (1 - s));
+    }
+    case ACT_HARD_SWISH: return x < -3 ? 0 : x <= 3 ? x / 3 + 0.5f : 1;
+    default: return 1;
   }
 }
 
@@ -278,31 +303,87 @@ kernel void filter_gradient(
   for (int j = 0; j < CHANNELS; j++) STORE(sum[j], result + (size_t)j * K);
 }
 
-#else
+#elif defined(PER_CHANNEL)
 
-// The derivative of `activate` at x.
-float activation_slope(float x, int activation, float parameter) {
-  switch (activation) {
-    case ACT_RELU: return x > 0 ? 1 : 0;
-    case ACT_LEAKY_RELU: return x > 0 ? 1 : parameter;
-    case ACT_ELU: return x > 0 ? 1 : parameter * exp(x);
-    // Written without the difference from 1, which vanishes for large x.
-    case ACT_TANH: {
-      const float e = exp(-2 * fabs(x));
-      return 4 * e / ((1 + e) * (1 + e));
+// MARK: - Affine maps, activations and their gradients
+
+// ACTIVATION is the function; PROLOGUE is 2 where there is an affine map, else 1.
+#if PROLOGUE == 2
+#define AFFINE(x, c) (scale[c] * (x) + shift[c])
+#define SCALE(c) scale[c]
+#else
+#define AFFINE(x, c) (x)
+#define SCALE(c) 1
+#endif
+
+kernel void affine_activation(
+    global const float *input, global const float *scale, global const float *shift, float parameter,
+    global float *output, int C, int pixels) {
+  const int c = get_global_id(0), p = get_global_id(1);
+  if (c >= C || p >= pixels) return;
+  const size_t at = (size_t)p * C + c;
+  output[at] = activate(AFFINE(input[at], c), ACTIVATION, parameter);
+}
+
+kernel void affine_activation_gradient(
+    global const float *outputGradient, global const float *input, global const float *scale,
+    global const float *shift, float parameter, global float *inputGradient, int C, int pixels, int accumulate) {
+  const int c = get_global_id(0), p = get_global_id(1);
+  if (c >= C || p >= pixels) return;
+  const size_t at = (size_t)p * C + c;
+  const float result = outputGradient[at] * activation_slope(AFFINE(input[at], c), ACTIVATION, parameter) * SCALE(c);
+  inputGradient[at] = accumulate ? inputGradient[at] + result : result;
+}
+
+// partial is (part, 2, C): the sums of dz * xhat and of dz over `chunk` pixels. A work-item takes VW channels.
+kernel void batch_norm_parameter_parts(
+    global const float *outputGradient, global const float *input, global const float *scale,
+    global const float *shift, float parameter, global const float *mean, global const float *inverse,
+    global float *partial, int C, int pixels, int chunk) {
+  const int c0 = get_global_id(0) * VW, part = get_global_id(1);
+  if (c0 >= C || part * chunk >= pixels) return;
+  const int begin = part * chunk, end = min(pixels, begin + chunk);
+  float gamma[VW], beta[VW];
+  for (int lane = 0; lane < VW; lane++) gamma[lane] = beta[lane] = 0;
+
+#define ADD_LANE                                                                                  \
+  const int c = c0 + lane;                                                                        \
+  const float x = input[at + lane];                                                               \
+  const float dz = outputGradient[at + lane] * activation_slope(AFFINE(x, c), ACTIVATION, parameter); \
+  gamma[lane] += dz * ((x - mean[c]) * inverse[c]);                                               \
+  beta[lane] += dz;
+
+  for (int p = begin; p < end; p++) {
+    const size_t at = (size_t)p * C + c0;
+    if (c0 + VW <= C) {
+#pragma unroll
+      for (int lane = 0; lane < VW; lane++) { ADD_LANE }
+    } else {
+      for (int lane = 0; lane < C - c0; lane++) { ADD_LANE }
     }
-    case ACT_SIGMOID: {
-      const float e = exp(-fabs(x));
-      return e / ((1 + e) * (1 + e));
-    }
-    case ACT_SILU: {
-      const float s = 1 / (1 + exp(-x));
-      return s * (1 + x * (1 - s));
-    }
-    case ACT_HARD_SWISH: return x < -3 ? 0 : x <= 3 ? x / 3 + 0.5f : 1;
-    default: return 1;
+  }
+  for (int lane = 0; lane < min(VW, C - c0); lane++) {
+    partial[(size_t)part * 2 * C + c0 + lane] = gamma[lane];
+    partial[(size_t)(part * 2 + 1) * C + c0 + lane] = beta[lane];
   }
 }
+
+kernel void batch_norm_input_gradient(
+    global const float *outputGradient, global const float *input, global const float *scale,
+    global const float *shift, float parameter, global const float *mean, global const float *inverse,
+    global const float *gammaGradient, global const float *betaGradient, global float *inputGradient, int C,
+    int pixels, int accumulate) {
+  const int c = get_global_id(0), p = get_global_id(1);
+  if (c >= C || p >= pixels) return;
+  const size_t at = (size_t)p * C + c;
+  const float x = input[at];
+  const float dz = outputGradient[at] * activation_slope(AFFINE(x, c), ACTIVATION, parameter);
+  const float normalised = (x - mean[c]) * inverse[c];
+  const float result = SCALE(c) * (dz - (betaGradient[c] + normalised * gammaGradient[c]) / pixels);
+  inputGradient[at] = accumulate ? inputGradient[at] + result : result;
+}
+
+#else
 
 // MARK: - Random numbers
 
@@ -452,7 +533,7 @@ kernel void sum_strided(global const float *input, global float *output, int cou
 // taken one by one when they fill no vector.
 #define PER_CHANNEL_PART                                                                          \
   const int c0 = get_global_id(0) * VW, part = get_global_id(1);                                  \
-  if (c0 >= C) return;                                                                            \
+  if (c0 >= C || part * chunk >= pixels) return;                                                  \
   const int begin = part * chunk, end = min(pixels, begin + chunk);
 
 kernel void channel_sum(global const float *input, global float *partial, int C, int pixels, int chunk) {
@@ -544,27 +625,6 @@ kernel void batch_norm_fold(
   if (inverseOut) inverseOut[c] = inverse;
 }
 
-// partial is (part, 2, C): the sums of dz * xhat and of dz.
-kernel void batch_norm_parameter_parts(
-    global const float *outputGradient, global const float *input, global const float *scale,
-    global const float *shift, global const float *mean, global const float *inverse, global float *partial, int C,
-    int pixels, int chunk, int activation, float parameter) {
-  const int c = get_global_id(0), part = get_global_id(1);
-  if (c >= C) return;
-  const int begin = part * chunk, end = min(pixels, begin + chunk);
-  const float a = scale[c], b = shift[c], m = mean[c], d = inverse[c];
-  float gamma = 0, beta = 0;
-  for (int p = begin; p < end; p++) {
-    const size_t at = (size_t)p * C + c;
-    const float x = input[at];
-    const float dz = outputGradient[at] * activation_slope(a * x + b, activation, parameter);
-    gamma += dz * ((x - m) * d);
-    beta += dz;
-  }
-  partial[(size_t)part * 2 * C + c] = gamma;
-  partial[(size_t)(part * 2 + 1) * C + c] = beta;
-}
-
 kernel void batch_norm_parameter_merge(
     global const float *partial, global float *gammaGradient, global float *betaGradient, int C, int parts) {
   const int c = get_global_id(0);
@@ -576,46 +636,6 @@ kernel void batch_norm_parameter_merge(
   }
   gammaGradient[c] = gamma;
   betaGradient[c] = beta;
-}
-
-kernel void batch_norm_input_gradient(
-    global const float *outputGradient, global const float *input, global const float *scale,
-    global const float *shift, global const float *mean, global const float *inverse,
-    global const float *gammaGradient, global const float *betaGradient, global float *inputGradient, int C,
-    int pixels, int activation, float parameter, int accumulate) {
-  const int c = get_global_id(0), p = get_global_id(1);
-  if (c >= C || p >= pixels) return;
-  const size_t at = (size_t)p * C + c;
-  const float x = input[at];
-  const float dz = outputGradient[at] * activation_slope(scale[c] * x + shift[c], activation, parameter);
-  const float normalised = (x - mean[c]) * inverse[c];
-  const float result = scale[c] * (dz - (betaGradient[c] + normalised * gammaGradient[c]) / pixels);
-  inputGradient[at] = accumulate ? inputGradient[at] + result : result;
-}
-
-// MARK: - Affine maps and activations
-
-kernel void affine_activation(
-    global const float *input, global const float *scale, global const float *shift, global float *output, int C,
-    int pixels, int activation, float parameter) {
-  const int c = get_global_id(0), p = get_global_id(1);
-  if (c >= C || p >= pixels) return;
-  const size_t at = (size_t)p * C + c;
-  const float z = scale ? scale[c] * input[at] + shift[c] : input[at];
-  output[at] = activate(z, activation, parameter);
-}
-
-kernel void affine_activation_gradient(
-    global const float *outputGradient, global const float *input, global const float *scale,
-    global const float *shift, global float *inputGradient, int C, int pixels, int activation, float parameter,
-    int accumulate) {
-  const int c = get_global_id(0), p = get_global_id(1);
-  if (c >= C || p >= pixels) return;
-  const size_t at = (size_t)p * C + c;
-  const float z = scale ? scale[c] * input[at] + shift[c] : input[at];
-  float result = outputGradient[at] * activation_slope(z, activation, parameter);
-  if (scale) result *= scale[c];
-  inputGradient[at] = accumulate ? inputGradient[at] + result : result;
 }
 
 // MARK: - Pooling

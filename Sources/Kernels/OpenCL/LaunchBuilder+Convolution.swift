@@ -155,18 +155,14 @@ extension LaunchBuilder {
     guard let prologue, prologue.affine != nil || prologue.activation != .identity else {
       return LoadedInput(input: input)
     }
-    let maps = affine(prologue.affine)
     if uses <= 2 {
       return LoadedInput(
         input: input,
         options: " -DPROLOGUE=\(prologue.affine == nil ? 1 : 2) -DACTIVATION=\(prologue.activation.code)",
-        arguments: maps + [.float(prologue.activation.parameter)])
+        arguments: affine(prologue.affine) + [.float(prologue.activation.parameter)])
     }
     let transformed = try need(.input, floats: shape.count)
-    grid(
-      "affine_activation",
-      [input] + maps + [transformed] + (try ints(shape.c, shape.pixels)) + activation(prologue.activation),
-      columns: shape.c, rows: shape.pixels)
+    try activate(input, prologue.affine, prologue.activation, to: transformed, shape: shape)
     return LoadedInput(input: transformed)
   }
 

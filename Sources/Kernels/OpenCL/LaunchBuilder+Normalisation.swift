@@ -9,11 +9,13 @@ extension LaunchBuilder {
 
   /// Appends a launch over channels and chunks of pixels.
   private mutating func perChannel(
-    _ kernel: String, _ arguments: [LaunchPlan.Argument], channels: Int, chunks: Int, width: Int
+    _ kernel: String, _ arguments: [LaunchPlan.Argument], channels: Int, chunks: Int, variant: String? = nil
   ) {
+    let width = tuning.generalWidth
     let columns = (channels + width - 1) / width
     let across = tuning.isCPU ? 1 : powerOfTwo(columns, limit: 64)
-    launch(kernel, arguments, global: [columns, chunks], local: [across, tuning.isCPU ? 1 : max(1, 64 / across)])
+    launch(kernel, arguments, global: [columns, chunks], local: [across, tuning.isCPU ? 1 : max(1, 64 / across)],
+      variant: variant)
   }
 
   mutating func channelSum(_ d: ChannelSum) throws {
@@ -22,7 +24,7 @@ extension LaunchBuilder {
     let partial = try need(.partial, floats: chunk.count * x.c)
     perChannel(
       "channel_sum", [.value(d.input), partial] + (try ints(x.c, x.pixels, chunk.size)), channels: x.c,
-      chunks: chunk.count, width: tuning.generalWidth)
+      chunks: chunk.count)
     rowwise(
       "sum_parts", [partial, .none, .value(d.output)] + (try ints(x.c, chunk.count, 1)) + [flag(false)], rows: x.c)
   }
@@ -33,8 +35,7 @@ extension LaunchBuilder {
     let partial = try need(.partial, floats: 2 * chunk.count * x.c)
     let sizes = try ints(x.c, x.pixels, chunk.size)
     perChannel(
-      "batch_norm_parts", [.value(d.input), partial] + sizes, channels: x.c, chunks: chunk.count,
-      width: tuning.generalWidth)
+      "batch_norm_parts", [.value(d.input), partial] + sizes, channels: x.c, chunks: chunk.count)
     rowwise(
       "batch_norm_merge",
       [
@@ -55,23 +56,39 @@ extension LaunchBuilder {
       rows: count)
   }
 
-  mutating func affineActivation(_ d: AffineActivation) throws {
-    let x = shape(d.input)
+  // MARK: - Activations
+
+  /// The build options of the kernels that know their activation at compile time.
+  private func variant(_ map: ChannelAffine?, _ activation: Activation) -> String {
+    "-DPER_CHANNEL -DVW=\(tuning.generalWidth) -DPROLOGUE=\(map == nil ? 1 : 2) -DACTIVATION=\(activation.code)"
+  }
+
+  /// Appends `output = activation(scale * input + shift)`.
+  mutating func activate(
+    _ input: LaunchPlan.Argument, _ map: ChannelAffine?, _ activation: Activation, to output: LaunchPlan.Argument,
+    shape x: Shape
+  ) throws {
     grid(
       "affine_activation",
-      [.value(d.input)] + affine(d.affine) + [.value(d.output)] + (try ints(x.c, x.pixels))
-        + activation(d.activation),
-      columns: x.c, rows: x.pixels)
+      [input] + affine(map) + [.float(activation.parameter), output] + (try ints(x.c, x.pixels)),
+      columns: x.c, rows: x.pixels, variant: variant(map, activation))
+  }
+
+  mutating func affineActivation(_ d: AffineActivation) throws {
+    try activate(.value(d.input), d.affine, d.activation, to: .value(d.output), shape: shape(d.input))
   }
 
   mutating func affineActivationGradient(_ d: AffineActivationGradient) throws {
     let x = shape(d.input)
     grid(
       "affine_activation_gradient",
-      [.value(d.outputGradient), .value(d.input)] + affine(d.affine) + [.value(d.inputGradient)]
-        + (try ints(x.c, x.pixels)) + activation(d.activation) + [flag(d.accumulate)],
-      columns: x.c, rows: x.pixels)
+      [.value(d.outputGradient), .value(d.input)] + affine(d.affine)
+        + [.float(d.activation.parameter), .value(d.inputGradient)] + (try ints(x.c, x.pixels))
+        + [flag(d.accumulate)],
+      columns: x.c, rows: x.pixels, variant: variant(d.affine, d.activation))
   }
+
+  // MARK: - Gradients of batch norm
 
   mutating func batchNormParameterGradient(_ d: BatchNormParameterGradient) throws {
     let x = shape(d.input)
@@ -80,9 +97,9 @@ extension LaunchBuilder {
     perChannel(
       "batch_norm_parameter_parts",
       [.value(d.outputGradient), .value(d.input)] + affine(d.affine)
-        + [.value(d.mean), .value(d.inverseDeviation), partial] + (try ints(x.c, x.pixels, chunk.size))
-        + activation(d.activation),
-      channels: x.c, chunks: chunk.count, width: 1)
+        + [.float(d.activation.parameter), .value(d.mean), .value(d.inverseDeviation), partial]
+        + (try ints(x.c, x.pixels, chunk.size)),
+      channels: x.c, chunks: chunk.count, variant: variant(d.affine, d.activation))
     rowwise(
       "batch_norm_parameter_merge",
       [partial, .value(d.gammaGradient), .value(d.betaGradient)] + (try ints(x.c, chunk.count)), rows: x.c)
@@ -94,9 +111,9 @@ extension LaunchBuilder {
       "batch_norm_input_gradient",
       [.value(d.outputGradient), .value(d.input)] + affine(d.affine)
         + [
-          .value(d.mean), .value(d.inverseDeviation), .value(d.gammaGradient), .value(d.betaGradient),
-          .value(d.inputGradient),
-        ] + (try ints(x.c, x.pixels)) + activation(d.activation) + [flag(d.accumulate)],
-      columns: x.c, rows: x.pixels)
+          .float(d.activation.parameter), .value(d.mean), .value(d.inverseDeviation), .value(d.gammaGradient),
+          .value(d.betaGradient), .value(d.inputGradient),
+        ] + (try ints(x.c, x.pixels)) + [flag(d.accumulate)],
+      columns: x.c, rows: x.pixels, variant: variant(d.affine, d.activation))
   }
 }

@@ -127,9 +127,11 @@ struct LaunchBuilder {
   }
 
   /// Appends a launch of `columns` x `rows` light work-items, neighbours along the columns.
-  mutating func grid(_ kernel: String, _ arguments: [LaunchPlan.Argument], columns: Int, rows: Int) {
+  mutating func grid(
+    _ kernel: String, _ arguments: [LaunchPlan.Argument], columns: Int, rows: Int, variant: String? = nil
+  ) {
     let width = powerOfTwo(columns, limit: 64)
-    launch(kernel, arguments, global: [columns, rows], local: [width, 256 / width])
+    launch(kernel, arguments, global: [columns, rows], local: [width, 256 / width], variant: variant)
   }
 
   /// The smallest power of two that holds `count`, but at most `limit`.

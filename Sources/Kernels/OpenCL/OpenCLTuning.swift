@@ -1,3 +1,5 @@
+import Foundation
+
 /// The sizes of work that suit a class of devices.
 ///
 /// A CPU's work-item is a loop over vectors: it takes 16 channels at once, and work-groups of one keep PoCL from
@@ -5,6 +7,16 @@
 struct OpenCLTuning: Sendable {
   /// The device is a CPU.
   let isCPU: Bool
+
+  /// The tuning for a device; `PBE_GPU_KERNELS`, which is `cpu` or `gpu`, overrides it, so that a machine without a GPU
+  /// can check the kernels for one.
+  init(isCPU: Bool, environment: [String: String] = ProcessInfo.processInfo.environment) {
+    switch environment["PBE_GPU_KERNELS"] {
+    case "cpu": self.isCPU = true
+    case "gpu": self.isCPU = false
+    default: self.isCPU = isCPU
+    }
+  }
 
   /// Output pixels per work-item of a convolution.
   var pixels: Int { 8 }
