@@ -52,11 +52,8 @@ import Testing
     try check(ParityTable.groups[group] ?? [])
   }
 
-  @Test(arguments: ["conv2d", "layers"]) func sharedGolden(_ name: String) throws {
-    guard let directory = SharedGolden.directory else {
-      print("not covered: the shared golden set \(name) (no ../shared/golden and no PBE_SHARED)")
-      return
-    }
+  @Test(SharedGolden.needed, arguments: ["conv2d", "layers"]) func sharedGolden(_ name: String) throws {
+    let directory = try #require(SharedGolden.directory)
     try check(GoldenCases.cases(of: GoldenSet(directory: directory, name: name), prefix: "shared"))
   }
 }
