@@ -15,7 +15,8 @@ extension ParityTable {
     ]
     return stages.flatMap { [convolution($0), inputGradient($0), filterGradient($0)] }
       + [
-        statistics(Shape(128, 64, 32, 32)), batchNormGradient(Shape(64, 64, 32, 32), .relu),
+        // Among millions of elements some lie on any kink: an activation without one.
+        statistics(Shape(128, 64, 32, 32)), batchNormGradient(Shape(64, 64, 32, 32), .silu),
         statistics(Shape(256, 512, 4, 4)), sum(Shape(64, 64, 32, 32)),
       ]
   }()
