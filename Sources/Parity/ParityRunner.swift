@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 
 /// How a backend did in one case.
@@ -16,22 +17,25 @@ public struct ParityResult: Sendable {
   public var passed: Bool { failure == nil && error <= bound }
   /// One line for people.
   public var description: String {
-    "\(passed ? "ok  " : "FAIL") \(name): error \(error), bound \(bound)\(failure.map { "; \($0)" } ?? "")"
+    let numbers = String(format: "error %.1e, bound %.1e", error, bound)
+    return "\(passed ? "ok  " : "FAIL") \(name): \(numbers)\(failure.map { "; \($0)" } ?? "")"
   }
 }
 
 /// Runs the parity table on a backend.
 public enum ParityRunner {
-  /// Runs every case whose name contains `filter` (all when empty): the table, and the embedded golden cases.
-  /// `progress` is called after each.
+  /// Runs every case whose name contains `filter` (all when empty): the table, and the embedded golden cases; with
+  /// `large` also the shapes of real batches, which take the reference some minutes. `progress` is called after each.
   public static func run(
-    on backend: any Backend, filter: String = "", progress: (ParityResult) -> Void = { _ in }
+    on backend: any Backend, filter: String = "", large: Bool = false,
+    progress: (ParityResult) -> Void = { _ in }
   ) -> [ParityResult] {
-    ParityTable.all.filter { filter.isEmpty || $0.name.contains(filter) }.map { operatorCase in
-      let result = run(operatorCase, on: backend)
-      progress(result)
-      return result
-    }
+    (ParityTable.all + (large ? ParityTable.large : [])).filter { filter.isEmpty || $0.name.contains(filter) }
+      .map { operatorCase in
+        let result = run(operatorCase, on: backend)
+        progress(result)
+        return result
+      }
   }
 
   /// Runs one case.

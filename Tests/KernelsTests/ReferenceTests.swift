@@ -1,3 +1,4 @@
+import CKernels
 import Foundation
 import Testing
 
@@ -29,27 +30,45 @@ import Testing
     try check(cases)
   }
 
-  @Test(arguments: ["conv2d", "layers"]) func sharedGolden(_ name: String) throws {
-    guard let directory = SharedGolden.directory else {
-      print("not covered: the shared golden set \(name) (no ../shared/golden and no PBE_SHARED)")
-      return
-    }
+  @Test(SharedGolden.needed, arguments: ["conv2d", "layers"]) func sharedGolden(_ name: String) throws {
+    let directory = try #require(SharedGolden.directory)
     let set = try GoldenSet(directory: directory, name: name)
     let cases = try GoldenCases.cases(of: set, prefix: "shared")
     #expect(cases.count == set.cases.count, "a case's operator is unknown")
     try check(cases)
   }
 
-  /// No case compares numbers whose sign or order is a matter of rounding, and every output is written.
-  @Test func tableIsWellPosed() throws {
+  /// The set that holds a network, for the tests of networks.
+  @Test(SharedGolden.needed) func sharedNetwork() throws {
+    let directory = try #require(SharedGolden.directory)
+    let set = try GoldenSet(directory: directory, name: "preactresnet18_w8")
+    let state = try set.golden("state")
+    #expect(state.integer("classes") == 43)
+    #expect(try state.tensor("layer4.0.conv1.weight").shape == [64, 32, 3, 3])
+    #expect(try state.tensor("layer1.0.bn1.num_batches_tracked").isInteger)
+    #expect(try set.golden("train").tensor("grad.linear.bias").values.count == 43)
+    #expect(throws: PBEError.self) { try set.golden("none") }
+    #expect(throws: PBEError.self) { try state.tensor("none") }
+    #expect(throws: PBEError.self) { try GoldenSet(directory: directory, name: "none") }
+  }
+
+  @Test(arguments: [0, 7, 8, 100, 5000]) func cutGoldenFileIsRefused(_ length: Int) throws {
+    let whole = Data(bytes: pbe_golden_tensors(), count: pbe_golden_tensors_length())
+    let list = Data(bytes: pbe_golden_cases(), count: pbe_golden_cases_length())
+    #expect(throws: PBEError.self) {
+      try GoldenSet(name: "operators", safetensors: whole.prefix(length), cases: list)
+    }
+    #expect(throws: PBEError.self) {
+      try GoldenSet(name: "operators", safetensors: whole, cases: list.prefix(length))
+    }
+    #expect(throws: PBEError.self) { try GoldenSet(name: "other", safetensors: whole, cases: list) }
+  }
+
+  /// A name identifies a case: its inputs are drawn from it.
+  @Test func namesAreUnique() {
     var names: Set<String> = []
-    for operatorCase in ParityTable.operators {
+    for operatorCase in ParityTable.all {
       #expect(names.insert(operatorCase.name).inserted, "\(operatorCase.name) appears twice")
-      let (outputs, nearKinks) = try operatorCase.expected()
-      #expect(nearKinks == 0, "\(operatorCase.name): \(nearKinks) elements within 1e-5 of a jump")
-      for output in outputs where !output.isInteger {
-        #expect(output.values.contains { $0 != 0 } || operatorCase.name.contains("fill"), "\(operatorCase.name)")
-      }
     }
   }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Kernels
+import Testing
 
 /// The devices that the tests run on, opened once: OpenCL's discovery is not safe to run twice at the same time.
 enum TestDevices {
@@ -34,4 +35,8 @@ enum SharedGolden {
     let golden = shared.appendingPathComponent("golden")
     return FileManager.default.fileExists(atPath: golden.path) ? golden : nil
   }()
+
+  /// Skips a test, saying so, where the files are not there.
+  static let needed = ConditionTrait.enabled(
+    if: directory != nil, "not covered: the shared golden files (no ../shared/golden, and no PBE_SHARED)")
 }

@@ -4,7 +4,7 @@ extension ParityTable {
   /// The PGD step and fixed triggers.
   static let attacks: [OperatorCase] = {
     var cases: [OperatorCase] = []
-    for shape in [Shape(2, 3, 8, 8), Shape(1, 1), Shape(3, 5, 7, 3)] {
+    for shape in [Shape(2, 3, 8, 8), Shape(3, 7), Shape(3, 5, 7, 3)] {
       for clip in [false, true] {
         cases.append(pgd(shape, clip: clip))
         for kind in [ApplyTrigger.Kind.blend, .additive] {

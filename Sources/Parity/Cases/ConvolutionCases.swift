@@ -80,7 +80,7 @@ extension ParityTable {
       [convolution($0), inputGradient($0), filterGradient($0)]
     }
 
-  private static func convolution(_ shape: ConvolutionShape) -> OperatorCase {
+  static func convolution(_ shape: ConvolutionShape) -> OperatorCase {
     OperatorCase("convolution/\(shape.name)") { b in
       let (x, w, y) = (b.image(shape.input), b.filter(shape.filter), b.output(shape.output))
       b.run { p in
@@ -106,7 +106,7 @@ extension ParityTable {
     }
   }
 
-  private static func filterGradient(_ shape: ConvolutionShape) -> OperatorCase {
+  static func filterGradient(_ shape: ConvolutionShape) -> OperatorCase {
     OperatorCase("convolutionFilterGradient/\(shape.name)") { b in
       let (x, dy) = (b.image(shape.input), b.image(shape.output, "dy"))
       let dw = b.output(shape.filter, "dw", role: .filter)

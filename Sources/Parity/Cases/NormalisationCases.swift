@@ -69,11 +69,11 @@ extension ParityTable {
     var cases: [OperatorCase] = []
     for shape in shapes {
       cases.append(statistics(shape))
-      cases.append(backward(shape, .relu))
+      cases.append(batchNormGradient(shape, .relu))
     }
-    for activation in Activation.everyCase { cases.append(backward(Shape(3, 6, 5, 4), activation)) }
-    cases.append(backward(Shape(3, 16, 5, 4), .relu, accumulate: true))
-    cases.append(backward(Shape(3, 16, 5, 4), .silu, inPlace: true))
+    for activation in Activation.everyCase { cases.append(batchNormGradient(Shape(3, 6, 5, 4), activation)) }
+    cases.append(batchNormGradient(Shape(3, 16, 5, 4), .relu, accumulate: true))
+    cases.append(batchNormGradient(Shape(3, 16, 5, 4), .silu, inPlace: true))
     // Single precision must not lose the variance in the square of the mean.
     cases.append(statistics(Shape(4, 6, 8, 8), offset: 30))
     cases.append(statistics(Shape(4, 6, 8, 8), momentum: 0.25, epsilon: 1e-3))
@@ -83,7 +83,7 @@ extension ParityTable {
     return cases
   }()
 
-  private static func statistics(
+  static func statistics(
     _ shape: Shape, offset: Double = 0.5, momentum: Float = 0.1, epsilon: Float = 1e-5
   ) -> OperatorCase {
     let extras = momentum == 0.1 ? "" : ", momentum \(momentum) epsilon \(epsilon)"
@@ -96,7 +96,7 @@ extension ParityTable {
     }
   }
 
-  private static func backward(
+  static func batchNormGradient(
     _ shape: Shape, _ activation: Activation, accumulate: Bool = false, inPlace: Bool = false
   ) -> OperatorCase {
     let extras = (accumulate ? ", accumulate" : "") + (inPlace ? ", in place" : "")

@@ -76,7 +76,7 @@ extension ParityTable {
     }
   }
 
-  private static func sum(_ shape: Shape) -> OperatorCase {
+  static func sum(_ shape: Shape) -> OperatorCase {
     OperatorCase("sum/\(shape)") { b in
       let (x, y) = (b.image(shape, offset: 0.5), b.outputVector(1, "y"))
       b.run { p in p.append(.sum(Sum(input: p.bind(x), output: p.bind(y)))) }
