@@ -8,7 +8,7 @@ public struct OperatorCase: Sendable {
   public let bound: Double
   let build: @Sendable (inout CaseBuilder) -> Void
 
-  /// Sums in single precision of up to some thousand products; Winograd F(4x4) stays two orders below it
+  /// Sums in single precision of up to some thousand products; Winograd F(4x4) stays well below it
   /// (errors of 2e-6 of the norm, squared).
   public static let sumBound = 1e-10
   /// Elementwise arithmetic: some roundings of 6e-8 each, squared.
