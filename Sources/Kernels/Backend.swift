@@ -35,6 +35,8 @@ public protocol Executable: AnyObject {
 public struct DeviceDescription: Sendable, Equatable {
   /// How `--device` names it: `cpu`, `opencl:0`.
   public var identifier: String
+  /// Whether it is a GPU (or another accelerator) rather than the processor.
+  public var isAccelerator: Bool
   /// The vendor's name of the device.
   public var name: String
   /// The platform (OpenCL) or library (CPU) behind it.
@@ -56,10 +58,12 @@ public struct DeviceDescription: Sendable, Equatable {
 
   /// Creates a description.
   public init(
-    identifier: String, name: String, platform: String, driver: String, version: String, computeUnits: Int,
-    memoryByteCount: Int, largestAllocation: Int, kernels: String, unusable: String? = nil
+    identifier: String, isAccelerator: Bool = false, name: String, platform: String, driver: String,
+    version: String, computeUnits: Int, memoryByteCount: Int, largestAllocation: Int, kernels: String,
+    unusable: String? = nil
   ) {
     self.identifier = identifier
+    self.isAccelerator = isAccelerator
     self.name = name
     self.platform = platform
     self.driver = driver

@@ -5,12 +5,18 @@ public enum Devices {
     [CPUBackend.description] + OpenCLBackend.devices()
   }
 
-  /// Opens the device that `--device` names: `cpu`, `opencl` (the first usable one), `opencl:1`, or part of a
-  /// device's name (case doesn't matter). Throws `device` when there is none such or it can't be used.
+  /// Opens the device that `--device` names: `cpu`, `opencl` (the first usable one), `opencl:1`, part of a device's
+  /// name (case doesn't matter), or `auto`: the first usable GPU, else the CPU. Throws `device` when there is none such or it can't be used.
   public static func open(_ name: String) throws -> any Backend {
-    if name.lowercased() == "cpu" { return try CPUBackend() }
-    let devices = OpenCLBackend.devices()
     let wanted = name.lowercased()
+    if wanted == "cpu" { return try CPUBackend() }
+    let devices = OpenCLBackend.devices()
+    if wanted == "auto" {
+      guard let gpu = devices.first(where: { $0.isAccelerator && $0.unusable == nil }) else {
+        return try CPUBackend()
+      }
+      return try OpenCLBackend(identifier: gpu.identifier)
+    }
     let found: DeviceDescription?
     if wanted == "opencl" {
       found = devices.first { $0.unusable == nil } ?? devices.first

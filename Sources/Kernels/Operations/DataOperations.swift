@@ -1,4 +1,5 @@
-/// The rows of a batch: `output[i] = rows[rowOffset + i]`, with the row offset of this run.
+/// The rows of a batch: `output[i] = rows[rowOffset + i]`, with the row offset of this run; past the end of `rows`, its
+/// last element.
 public struct SliceRows: OperationDescriptor {
   /// int32, any count: sample indices in the order of the epoch.
   public var rows: Value

@@ -61,7 +61,8 @@ public struct AttackFile: Sendable {
     }
     return AttackFile(
       try decode(type), mode: header.mode ?? .allToOne, target: target, poisonRate: rate,
-      poisonSeed: header.poison_seed ?? 0, directory: URL(fileURLWithPath: path).deletingLastPathComponent().path)
+      poisonSeed: header.poison_seed ?? 0,
+      directory: URL(fileURLWithPath: path).deletingLastPathComponent().path)
   }
 
   private static func explain(_ error: any Error) -> String {

@@ -31,7 +31,9 @@ public struct BadNet: Attack {
 
   public func makeTrigger(image: Shape, directory: String, on backend: any Backend) throws -> any Trigger {
     let width = pattern.first?.count ?? 0
-    guard width > 0, pattern.allSatisfy({ line in line.count == width && line.allSatisfy { (0...1).contains($0) } }) else {
+    guard width > 0,
+      pattern.allSatisfy({ line in line.count == width && line.allSatisfy { (0...1).contains($0) } })
+    else {
       throw PBEError(
         .badData, "the patch must be rows of equally many numbers from 0 to 1", at: "attack badnet, pattern",
         remedy: "see docs/attacks.md")
@@ -41,7 +43,8 @@ public struct BadNet: Attack {
     let left = bounds.contains(column) ? (column < 0 ? image.w + column : column) : -1
     guard top >= 0, left >= 0, top + pattern.count <= image.h, left + width <= image.w else {
       throw PBEError(
-        .badData, "a patch of \(pattern.count)x\(width) at row \(row), column \(column) leaves the image "
+        .badData,
+        "a patch of \(pattern.count)x\(width) at row \(row), column \(column) leaves the image "
           + "of \(image.h)x\(image.w)", at: "attack badnet", remedy: "change row and column")
     }
     var values = [Float](repeating: 0, count: image.c * image.h * image.w)

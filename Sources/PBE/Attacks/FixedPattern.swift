@@ -9,7 +9,8 @@ struct FixedPattern: Trigger {
 
   /// Puts NCHW values of one image on the device.
   init(
-    pattern: [Float], mask: [Float], image: Shape, kind: ApplyTrigger.Kind, clip: Bool, on backend: any Backend
+    pattern: [Float], mask: [Float], image: Shape, kind: ApplyTrigger.Kind, clip: Bool,
+    on backend: any Backend
   ) throws {
     self.pattern = try backend.makeTensor(pattern, shape: image, role: .image)
     self.mask = try backend.makeTensor(mask, shape: image, role: .image)
@@ -22,7 +23,8 @@ struct FixedPattern: Trigger {
     program.append(
       .applyTrigger(
         ApplyTrigger(
-          input: images, pattern: program.bind(pattern), mask: program.bind(mask), flags: flags, output: output,
+          input: images, pattern: program.bind(pattern), mask: program.bind(mask), flags: flags,
+          output: output,
           kind: kind, clip: clip)))
     return output
   }

@@ -38,7 +38,9 @@ public struct ImageTrigger: Attack {
     combination = try values.decodeIfPresent(Combination.self, forKey: .combination) ?? .blend
   }
 
-  public func makeTrigger(image shape: Shape, directory: String, on backend: any Backend) throws -> any Trigger {
+  public func makeTrigger(image shape: Shape, directory: String, on backend: any Backend) throws
+    -> any Trigger
+  {
     guard (0...1).contains(alpha) else {
       throw PBEError(.badData, "alpha \(alpha) is not between 0 and 1", at: "attack image, alpha")
     }

@@ -107,7 +107,8 @@ public struct Augmentation: Hashable, Sendable, Codable {
       .augment(
         Augment(
           input: images, samples: samples, output: output, padding: cropPadding,
-          cropProbability: cropProbability, degrees: rotationDegrees, rotationProbability: rotationProbability,
+          cropProbability: cropProbability, degrees: rotationDegrees,
+          rotationProbability: rotationProbability,
           sampleRotationProbability: sampleRotationProbability, flipProbability: flipProbability, seed: seed,
           purpose: RandomPurpose.augmentation)))
     return output

@@ -48,7 +48,9 @@ struct FineTuner {
   let work: Double
   private var done = 0.0
 
-  init(_ weights: Weights, data: DeviceImages, tuning: FineTuning, observer: DefenseObserver, work: Double) throws {
+  init(_ weights: Weights, data: DeviceImages, tuning: FineTuning, observer: DefenseObserver, work: Double)
+    throws
+  {
     trainer = try Trainer(weights, data: data, settings: tuning.settings)
     self.tuning = tuning
     self.observer = observer
@@ -86,7 +88,8 @@ struct FineTuner {
         try observer.progress(label, (start + cost) / work)
       })
     done = start + cost
-    let kind = adversarialBatches >= batches ? "adversarial" : adversarialBatches > 0 ? "partly adversarial" : "clean"
+    let kind =
+      adversarialBatches >= batches ? "adversarial" : adversarialBatches > 0 ? "partly adversarial" : "clean"
     observer.log(
       "\(label), \(kind): loss \(String(format: "%.4f", result.loss)), "
         + "accuracy \(String(format: "%.2f", 100 * result.accuracy))%")

@@ -89,7 +89,8 @@ public final class Trainer {
       load.append(
         .randomUniform(
           RandomUniform(
-            samples: loaded.samples, output: noise, low: -settings.attack.epsilon, high: settings.attack.epsilon,
+            samples: loaded.samples, output: noise, low: -settings.attack.epsilon,
+            high: settings.attack.epsilon,
             seed: settings.seed, purpose: RandomPurpose.randomStart)))
       load.append(.add(Add(a: pictures, b: noise, output: start)))
     } else {
@@ -156,7 +157,8 @@ public final class Trainer {
     let sums = try backend.read(totals)
     guard sums[0].isFinite else {
       throw PBEError(
-        .badData, "training diverged: the loss is not finite after epoch \(epochs)", at: data.backend.device.identifier,
+        .badData, "training diverged: the loss is not finite after epoch \(epochs)",
+        at: data.backend.device.identifier,
         remedy: "use a smaller --learning-rate")
     }
     return Epoch(

@@ -50,13 +50,16 @@ public struct ModelFile: Sendable {
         remedy: "leave --architecture out")
     }
     let fitting = Architecture.allCases.filter {
-      NetworkSpecification($0, of: checkpoint.state, height: hints.height, imageWidth: hints.imageWidth) != nil
+      NetworkSpecification($0, of: checkpoint.state, height: hints.height, imageWidth: hints.imageWidth)
+        != nil
     }
     let known = Architecture.allCases.map(\.rawValue).joined(separator: ", ")
     guard let architecture = recorded?.architecture ?? hints.architecture else {
       throw PBEError(
         .usage, "the file does not say which network it holds", at: path,
-        remedy: "give --architecture (\((fitting.isEmpty ? known : fitting.map(\.rawValue).joined(separator: ", "))))")
+        remedy:
+          "give --architecture (\((fitting.isEmpty ? known : fitting.map(\.rawValue).joined(separator: ", "))))"
+      )
     }
     var specification: NetworkSpecification
     if let recorded {
@@ -70,13 +73,16 @@ public struct ModelFile: Sendable {
     } else {
       let sample = checkpoint.state.names.prefix(3).joined(separator: ", ")
       throw PBEError(
-        .badData, "the weights are not those of \(architecture.rawValue) (the file holds \(sample), ...)", at: path,
+        .badData, "the weights are not those of \(architecture.rawValue) (the file holds \(sample), ...)",
+        at: path,
         remedy: fitting.isEmpty
-          ? "known architectures are \(known)" : "try --architecture \(fitting.map(\.rawValue).joined(separator: " or "))")
+          ? "known architectures are \(known)"
+          : "try --architecture \(fitting.map(\.rawValue).joined(separator: " or "))")
     }
     if let width = hints.width, width != specification.width {
       throw PBEError(
-        .usage, "the model has width \(specification.width), not \(width)", at: path, remedy: "leave --width out")
+        .usage, "the model has width \(specification.width), not \(width)", at: path,
+        remedy: "leave --width out")
     }
     if let classes = hints.classes, classes != specification.classes {
       throw PBEError(
@@ -124,7 +130,8 @@ public struct ModelFile: Sendable {
       func numbers(_ key: String) -> [Float] {
         (metadata[key] ?? "").split(separator: ",").compactMap { Float($0) }
       }
-      guard let architecture = Architecture(rawValue: name), let width = metadata["width"].flatMap({ Int($0) }),
+      guard let architecture = Architecture(rawValue: name),
+        let width = metadata["width"].flatMap({ Int($0) }),
         let classes = metadata["classes"].flatMap({ Int($0) }), input.count == 3,
         input.allSatisfy({ (1...4096).contains($0) })
       else {
@@ -133,7 +140,8 @@ public struct ModelFile: Sendable {
           at: place, remedy: "use the version of pbe-gpu that wrote it, or newer")
       }
       return NetworkSpecification(
-        architecture, width: width, classes: classes, channels: input[0], height: input[1], imageWidth: input[2],
+        architecture, width: width, classes: classes, channels: input[0], height: input[1],
+        imageWidth: input[2],
         mean: numbers("mean"), deviation: numbers("std"))
     }
   }

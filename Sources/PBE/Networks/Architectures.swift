@@ -52,13 +52,17 @@ public struct NetworkSpecification: Hashable, Sendable {
   /// Builds the network's graph. Throws `usage` when the numbers make no sense for the architecture.
   public func graph() throws -> Graph {
     func require(_ condition: Bool, _ what: String, _ remedy: String) throws {
-      if !condition { throw PBEError(.usage, what, at: "--architecture \(architecture.rawValue)", remedy: remedy) }
+      if !condition {
+        throw PBEError(.usage, what, at: "--architecture \(architecture.rawValue)", remedy: remedy)
+      }
     }
     try require((1...4096).contains(width), "width \(width) is out of range", "use --width 1 to 4096")
     try require((2...100_000).contains(classes), "\(classes) classes are out of range", "use at least 2")
     try require(
-      mean.count == deviation.count && (mean.isEmpty || mean.count == channels) && deviation.allSatisfy { $0 > 0 },
-      "--mean and --std need \(channels) numbers each, and deviations above zero", "give one number per channel")
+      mean.count == deviation.count && (mean.isEmpty || mean.count == channels)
+        && deviation.allSatisfy { $0 > 0 },
+      "--mean and --std need \(channels) numbers each, and deviations above zero",
+      "give one number per channel")
     var g = Graph(channels: channels, height: height, width: imageWidth)
     let x = mean.isEmpty ? 0 : g.normalise(0, mean: mean, deviation: deviation)
     switch architecture {

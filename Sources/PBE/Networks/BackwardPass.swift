@@ -110,8 +110,10 @@ struct BackwardPass {
       share(masked, with: source)
     case .activation(let activation):
       // Batch norm read by this activation alone is done in the same pass.
-      if case .batchNorm = graph.nodes[source].layer, lowering.forms[source].value == lowering.forms[index].value,
-        gradients[source] == nil, !graph.nodes.enumerated().contains(where: { $0 != index && $1.inputs.contains(source) })
+      if case .batchNorm = graph.nodes[source].layer,
+        lowering.forms[source].value == lowering.forms[index].value,
+        gradients[source] == nil,
+        !graph.nodes.enumerated().contains(where: { $0 != index && $1.inputs.contains(source) })
       {
         try batchNorm(source, gradient, activation)
         done.insert(source)
@@ -121,7 +123,8 @@ struct BackwardPass {
     case .batchNorm: try batchNorm(index, gradient, .identity)
     case .normalise:
       affine(
-        index, source, gradient, lowering.forms[index].prologue?.affine, .identity, input: lowering.value(source))
+        index, source, gradient, lowering.forms[index].prologue?.affine, .identity,
+        input: lowering.value(source))
     }
   }
 
@@ -182,7 +185,8 @@ struct BackwardPass {
     lowering.program.append(
       .convolutionInputGradient(
         ConvolutionInputGradient(
-          outputGradient: gradient, filter: try lowering.parameter(index, "weight"), inputGradient: target.value,
+          outputGradient: gradient, filter: try lowering.parameter(index, "weight"),
+          inputGradient: target.value,
           geometry: geometry, accumulate: target.accumulate)))
   }
 

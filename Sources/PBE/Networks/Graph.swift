@@ -57,7 +57,8 @@ public struct Graph: Hashable, Sendable {
 
   /// Adds a convolution with a square kernel.
   public mutating func convolution(
-    _ x: Int, _ name: String, channels: Int, kernel: Int, stride: Int = 1, padding: Int = 0, bias: Bool = false
+    _ x: Int, _ name: String, channels: Int, kernel: Int, stride: Int = 1, padding: Int = 0,
+    bias: Bool = false
   ) -> Int {
     let geometry = ConvolutionGeometry(
       kernelHeight: kernel, kernelWidth: kernel, stride: stride, padding: padding)

@@ -130,7 +130,8 @@ struct Lowering {
     }
   }
 
-  func dropout(_ index: Int, _ rate: Float, from input: Value, _ samples: Value, to output: Value) -> Dropout {
+  func dropout(_ index: Int, _ rate: Float, from input: Value, _ samples: Value, to output: Value) -> Dropout
+  {
     Dropout(
       input: input, samples: samples, output: output, rate: rate, seed: seed,
       purpose: RandomPurpose.dropout + UInt32(index))

@@ -39,7 +39,9 @@ public enum Plans {
     var backward = BackwardPass(lowering, parameterGradients: [:], wantsInput: true)
     let written = try backward.write(logitsGradient: gradient)
     program = written.program
-    guard let inputGradient = written.inputGradient else { throw PBEError(.internal, "the network does not depend on its input") }
+    guard let inputGradient = written.inputGradient else {
+      throw PBEError(.internal, "the network does not depend on its input")
+    }
     program.append(
       .pgdStep(
         PGDStep(
@@ -106,7 +108,8 @@ public struct PGD: Hashable, Sendable, Codable {
   /// Creates an attack; the defaults are the paper's (METHOD, section 1.3): 6/255, a fifth of it, 7 steps, no random
   /// start, no clip, evaluation mode.
   public init(
-    epsilon: Float = 6 / 255, stepSize: Float? = nil, steps: Int = 7, randomStart: Bool = false, clip: Bool = false,
+    epsilon: Float = 6 / 255, stepSize: Float? = nil, steps: Int = 7, randomStart: Bool = false,
+    clip: Bool = false,
     usesBatchStatistics: Bool = false
   ) {
     self.epsilon = epsilon

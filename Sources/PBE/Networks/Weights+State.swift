@@ -42,7 +42,8 @@ extension Weights {
       }
       if specification.kind == .runningVariance, values.contains(where: { $0 < 0 }) {
         throw PBEError(
-          .badData, "\(specification.name) holds a negative variance", at: place, remedy: "the model is damaged")
+          .badData, "\(specification.name) holds a negative variance", at: place,
+          remedy: "the model is damaged")
       }
       try backend.write(values, to: self.tensor(specification.name))
     }

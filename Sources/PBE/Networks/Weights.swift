@@ -17,7 +17,8 @@ public final class Weights: Sendable {
     let blocks = try Self.allocate(graph.parameters.filter(\.isTrained), on: backend)
     trained = blocks.whole
     tensors = try blocks.tensors.merging(
-      Self.allocate(graph.parameters.filter { !$0.isTrained }, on: backend).tensors) { $1 }
+      Self.allocate(graph.parameters.filter { !$0.isTrained }, on: backend).tensors
+    ) { $1 }
   }
 
   /// A tensor for each specification, all in one storage.
@@ -42,7 +43,9 @@ public final class Weights: Sendable {
 
   /// The tensor of a `state_dict` entry. Throws `internal` when the network has none of that name.
   public func tensor(_ name: String) throws -> Tensor {
-    guard let tensor = tensors[name] else { throw PBEError(.internal, "the network has no parameter \(name)") }
+    guard let tensor = tensors[name] else {
+      throw PBEError(.internal, "the network has no parameter \(name)")
+    }
     return tensor
   }
 

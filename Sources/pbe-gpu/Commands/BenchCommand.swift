@@ -8,7 +8,9 @@ struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
     abstract: "Time a forward pass, a PGD step and a training step on random images.",
-    discussion: "Prints the median seconds per batch. Time other programs on the same machine in turn, and compare ratios.")
+    discussion:
+      "Prints the median seconds per batch. Time other programs on the same machine in turn, and compare ratios."
+  )
 
   @Option(help: "The network: \(Architecture.allCases.map(\.rawValue).joined(separator: ", ")).")
   var architecture = Architecture.preactresnet18
@@ -52,7 +54,8 @@ struct BenchCommand: ParsableCommand {
     let record = Record(
       infer: infer, pgd: pgd, train: train, loss: loss, peak_mib: Self.peakMebibytes,
       device: backend.device.identifier, architecture: architecture.rawValue, width: specification.width,
-      batch: batch, gflops: ["infer": forward / infer, "pgd": 2 * forward / pgd, "train": 3 * forward / train])
+      batch: batch,
+      gflops: ["infer": forward / infer, "pgd": 2 * forward / pgd, "train": 3 * forward / train])
     if common.json {
       try Output.json(record)
       return

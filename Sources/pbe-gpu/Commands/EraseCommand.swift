@@ -70,7 +70,8 @@ struct EraseCommand: ParsableCommand {
     guard learningRate > 0 else { throw ValidationError("--learning-rate must be above 0") }
     guard (1...100_000).contains(epochs ?? 1) else { throw ValidationError("--epochs must be at least 1") }
     for share in [initialFraction, cleanFraction] + keepRates.values where !(share > 0 && share <= 1) {
-      throw ValidationError("--initial-fraction, --keep-rates and --clean-fraction must be above 0 and at most 1")
+      throw ValidationError(
+        "--initial-fraction, --keep-rates and --clean-fraction must be above 0 and at most 1")
     }
     guard adversarialBatches >= 0, adversarialEpochs >= 0 else {
       throw ValidationError("--adversarial-batches and --adversarial-epochs must not be negative")
@@ -109,9 +110,10 @@ struct EraseCommand: ParsableCommand {
     let weights = try file.weights(on: backend, place: model.model)
     let evaluator = try Evaluator(weights, test: test, attack: attackFile)
     // Read before the long work begins: a missing file is known at once.
-    let training = try clean.flatMap { method == .aft ? $0 : nil }.map {
-      try data.dataset.load(directory: $0, split: .train)
-    } ?? data.training()
+    let training =
+      try clean.flatMap { method == .aft ? $0 : nil }.map {
+        try data.dataset.load(directory: $0, split: .train)
+      } ?? data.training()
     try Output.makeDirectory(output)
     let before = try evaluator.evaluate { done in
       try Interruption.check("nothing was written; run the command again")
@@ -146,10 +148,13 @@ struct EraseCommand: ParsableCommand {
       pbe.adversarial_batches = adversarialBatches
       record.pbe = pbe
       let poison = attackFile.map { PoisonedSet(training, $0) }
-      let images = try attackFile.flatMap { attack in
-        try poison.map { try PoisonedTraining.load(training, attack, $0, on: backend) }
-      } ?? DeviceImages(training, on: backend)
-      log.info("pbe: \(training.count) training images, \(poison.map { "\($0.count) poisoned" } ?? "poison unknown")")
+      let images =
+        try attackFile.flatMap { attack in
+          try poison.map { try PoisonedTraining.load(training, attack, $0, on: backend) }
+        } ?? DeviceImages(training, on: backend)
+      log.info(
+        "pbe: \(training.count) training images, \(poison.map { "\($0.count) poisoned" } ?? "poison unknown")"
+      )
       let outcome = try pbe.run(
         weights, training: images, isPoisoned: poison?.isPoisoned, observer: observer)
       record.steps = outcome.steps
@@ -182,7 +187,8 @@ struct EraseCommand: ParsableCommand {
   ) -> DefenseObserver {
     var observer = DefenseObserver()
     observer.progress = { what, share in
-      try Interruption.check("the models of the finished steps are in \(output); run the command again to start over")
+      try Interruption.check(
+        "the models of the finished steps are in \(output); run the command again to start over")
       Terminal.shared.progress(what, share)
     }
     observer.log = { log.info("\($0)") }

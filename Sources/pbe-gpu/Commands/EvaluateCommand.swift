@@ -31,7 +31,8 @@ struct EvaluateCommand: ParsableCommand {
     let (backend, log) = try common.open()
     let test = try data.test()
     let file = try model.load(for: test)
-    log.info("model: \(file.specification.architecture.rawValue), width \(file.specification.width), \(file.format)")
+    log.info(
+      "model: \(file.specification.architecture.rawValue), width \(file.specification.width), \(file.format)")
     let weights = try file.weights(on: backend, place: model.model)
     let evaluator = try Evaluator(
       weights, test: test, attack: try attack.map(AttackFile.load), batch: batch)

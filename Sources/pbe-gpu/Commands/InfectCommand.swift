@@ -74,7 +74,8 @@ struct InfectCommand: ParsableCommand {
     settings.seed = common.seed
     let trainer = try Trainer(weights, data: images, settings: settings)
     log.info(
-      "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison.count) poisoned")
+      "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison.count) poisoned"
+    )
     let clock = ContinuousClock()
     let start = clock.now
     for epoch in 0..<epochs {

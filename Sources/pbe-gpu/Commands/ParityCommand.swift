@@ -65,14 +65,16 @@ struct ParityCommand: ParsableCommand {
     let failed = record.devices.reduce(0) { $0 + $1.failed }
     if failed > 0 {
       throw PBEError(
-        .device, "\(failed) of \(count * backends.count) checks failed", remedy: "don't trust results of that device")
+        .device, "\(failed) of \(count * backends.count) checks failed",
+        remedy: "don't trust results of that device")
     }
   }
 
   private static func summary(_ results: [ParityResult], _ device: DeviceDescription) -> Record.Device {
     let groups = Dictionary(grouping: results) { String($0.name.prefix { $0 != "/" }) }
     return Record.Device(
-      device: device.identifier, name: device.name, cases: results.count, failed: results.count { !$0.passed },
+      device: device.identifier, name: device.name, cases: results.count,
+      failed: results.count { !$0.passed },
       operators: groups.mapValues { group in
         Record.Device.Group(
           cases: group.count, failed: group.count { !$0.passed },

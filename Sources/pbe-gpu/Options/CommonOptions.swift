@@ -94,13 +94,16 @@ struct ModelOptions: ParsableArguments {
   var model: String
 
   @Option(
-    help: "The network, for files that don't record it: \(Architecture.allCases.map(\.rawValue).joined(separator: ", ")).")
+    help:
+      "The network, for files that don't record it: \(Architecture.allCases.map(\.rawValue).joined(separator: ", "))."
+  )
   var architecture: Architecture?
 
   @Option(help: "Channels of the network's first stage, to check the file against.")
   var width: Int?
 
-  @Option(help: "The input normalisation's means per channel, on pixels in [0, 1], for files that don't record it.")
+  @Option(
+    help: "The input normalisation's means per channel, on pixels in [0, 1], for files that don't record it.")
   var mean: NumberList?
 
   @Option(help: "The input normalisation's standard deviations per channel.")
@@ -114,7 +117,8 @@ struct ModelOptions: ParsableArguments {
         imageWidth: images.width, mean: mean?.values.map(Float.init) ?? [],
         deviation: std?.values.map(Float.init) ?? []))
     let network = file.specification
-    guard network.channels == images.channels, network.height == images.height, network.imageWidth == images.width
+    guard network.channels == images.channels, network.height == images.height,
+      network.imageWidth == images.width
     else {
       throw PBEError(
         .usage,

@@ -15,7 +15,9 @@ struct SGDOptions: ParsableArguments {
 
   func validate() throws {
     guard (1...65536).contains(batch) else { throw ValidationError("--batch must be 1 to 65536") }
-    guard (0..<1).contains(momentum) else { throw ValidationError("--momentum must be at least 0 and below 1") }
+    guard (0..<1).contains(momentum) else {
+      throw ValidationError("--momentum must be at least 0 and below 1")
+    }
     guard weightDecay >= 0 else { throw ValidationError("--weight-decay must not be negative") }
   }
 }
@@ -40,7 +42,8 @@ struct AugmentationOptions: ParsableArguments {
   @Option(help: "The probability that an image of a rotated batch is rotated.")
   var sampleRotationProbability = 0.5
 
-  @Option(help: "The probability that an image is mirrored. Default: 0.5 for CIFAR-10 and Fashion-MNIST, else 0.")
+  @Option(
+    help: "The probability that an image is mirrored. Default: 0.5 for CIFAR-10 and Fashion-MNIST, else 0.")
   var flipProbability: Double?
 
   func validate() throws {
@@ -81,7 +84,9 @@ struct PGDOptions: ParsableArguments {
   @Flag(help: "Clip adversarial examples to valid pixels. The paper's code does not.")
   var clip = false
 
-  @Flag(help: "Make adversarial examples with batch norm in training mode. The paper's code uses evaluation mode.")
+  @Flag(
+    help: "Make adversarial examples with batch norm in training mode. The paper's code uses evaluation mode."
+  )
   var craftInTrainingMode = false
 
   func validate() throws {

@@ -24,7 +24,9 @@ enum Output {
   /// Prints columns, numbers and words aligned to the left.
   static func table(_ rows: [[String]]) throws {
     let columns = rows.map(\.count).max() ?? 0
-    let widths = (0..<columns).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
+    let widths = (0..<columns).map { column in
+      rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
+    }
     for row in rows {
       let cells = zip(row, widths).map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }
       try line(cells.joined(separator: "  ").trimmingCharacters(in: .whitespaces))
