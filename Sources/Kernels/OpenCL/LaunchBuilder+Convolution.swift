@@ -32,7 +32,8 @@ extension LaunchBuilder {
           + activation(d.prologue?.activation ?? .identity)
           + [optional(d.bias), optional(d.residual), .value(d.output)]
           + (try ints(
-            y.pixels, x.c, y.c, x.h, x.w, y.h, y.w, g.kernelHeight, g.kernelWidth, g.stride, g.padding, g.dilation,
+            y.pixels, x.c, y.c, x.h, x.w, y.h, y.w, g.kernelHeight, g.kernelWidth, g.stride, g.padding,
+            g.dilation,
             g.groups)),
         columns: y.c, rows: y.pixels)
       return
@@ -62,7 +63,8 @@ extension LaunchBuilder {
         input: .value(d.outputGradient), inputShape: dy, filter: d.filter, transposed: true,
         residual: d.accumulate ? d.inputGradient : nil, output: d.inputGradient, outputShape: dx,
         kernelHeight: g.kernelHeight, kernelWidth: g.kernelWidth,
-        padY: g.dilation * (g.kernelHeight - 1) - g.padding, padX: g.dilation * (g.kernelWidth - 1) - g.padding,
+        padY: g.dilation * (g.kernelHeight - 1) - g.padding,
+        padX: g.dilation * (g.kernelWidth - 1) - g.padding,
         dilation: g.dilation, divisor: g.stride))
   }
 
@@ -81,13 +83,17 @@ extension LaunchBuilder {
     var b = LaunchPlan.Argument.value(d.b)
     if d.transposeB {
       let packed = try need(.filter, floats: k * n)
-      try pack(d.b, to: packed, taps: 1, rows: k, columns: n, padded: n, rowStride: n, blockStride: n, width: n, transpose: true)
+      try pack(
+        d.b, to: packed, taps: 1, rows: k, columns: n, padded: n, rowStride: n, blockStride: n, width: n,
+        transpose: true)
       b = packed
     }
     try parts(
       FilterParts(
-        input: .value(d.a), inputShape: Shape(k, m), gradient: b, gradientShape: Shape(k, n), output: d.output,
-        geometry: ConvolutionGeometry(kernelHeight: 1, kernelWidth: 1), bias: d.bias, accumulate: d.accumulate))
+        input: .value(d.a), inputShape: Shape(k, m), gradient: b, gradientShape: Shape(k, n),
+        output: d.output,
+        geometry: ConvolutionGeometry(kernelHeight: 1, kernelWidth: 1), bias: d.bias, accumulate: d.accumulate
+      ))
   }
 
   // MARK: - Kernels
@@ -135,7 +141,8 @@ extension LaunchBuilder {
       [loaded.input, filter, zeros] + loaded.arguments
         + [optional(c.bias), optional(c.residual), .value(c.output)]
         + (try ints(
-          pixels, x.c, y.c, x.h, x.w, y.h, y.w, c.kernelHeight, c.kernelWidth, c.padY, c.padX, c.stride, c.dilation,
+          pixels, x.c, y.c, x.h, x.w, y.h, y.w, c.kernelHeight, c.kernelWidth, c.padY, c.padX, c.stride,
+          c.dilation,
           rowStride, blockStride)),
       global: [blocks, (pixels + perItem - 1) / perItem], local: local, variant: variant)
   }
@@ -167,7 +174,8 @@ extension LaunchBuilder {
   }
 
   mutating func pack(
-    _ filter: Value, to output: LaunchPlan.Argument, taps: Int, rows: Int, columns: Int, padded: Int, rowStride: Int,
+    _ filter: Value, to output: LaunchPlan.Argument, taps: Int, rows: Int, columns: Int, padded: Int,
+    rowStride: Int,
     blockStride: Int, width: Int, transpose: Bool
   ) throws {
     grid(
@@ -180,6 +188,7 @@ extension LaunchBuilder {
   /// A launch of one work-item per output element with a loop of its own.
   mutating func launchGrid(_ kernel: String, _ arguments: [LaunchPlan.Argument], columns: Int, rows: Int) {
     let width = powerOfTwo(columns, limit: tuning.isCPU ? 16 : 64)
-    launch(kernel, arguments, global: [columns, rows], local: [width, max(1, (tuning.isCPU ? 16 : 128) / width)])
+    launch(
+      kernel, arguments, global: [columns, rows], local: [width, max(1, (tuning.isCPU ? 16 : 128) / width)])
   }
 }

@@ -3,7 +3,8 @@ extension LaunchBuilder {
     let count = shape(d.output).count
     elementwise(
       "slice_rows",
-      [.value(d.rows), .value(d.output)] + (try ints(shape(d.rows).count, count)) + [.run(.rowOffset)], count: count)
+      [.value(d.rows), .value(d.output)] + (try ints(shape(d.rows).count, count)) + [.run(.rowOffset)],
+      count: count)
   }
 
   mutating func gatherImages(_ d: GatherImages) throws {
@@ -19,7 +20,8 @@ extension LaunchBuilder {
     let count = shape(d.output).count
     elementwise(
       "gather_integers",
-      [.value(d.table), .value(d.rows), .value(d.output)] + (try ints(shape(d.table).count, count)), count: count)
+      [.value(d.table), .value(d.rows), .value(d.output)] + (try ints(shape(d.table).count, count)),
+      count: count)
   }
 
   mutating func storeRows(_ d: StoreRows) throws {

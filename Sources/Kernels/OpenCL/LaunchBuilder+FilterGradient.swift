@@ -20,7 +20,8 @@ extension LaunchBuilder {
     try parts(
       FilterParts(
         input: .value(d.input), inputShape: shape(d.input), gradient: .value(d.outputGradient),
-        gradientShape: shape(d.outputGradient), output: d.filterGradient, geometry: d.geometry, prologue: d.prologue))
+        gradientShape: shape(d.outputGradient), output: d.filterGradient, geometry: d.geometry,
+        prologue: d.prologue))
   }
 
   /// Sums over the rows of all images, in parts: for parallel work, and since a sum of sums of a few thousand terms
@@ -67,7 +68,9 @@ extension LaunchBuilder {
     if !direct {
       elementwise(
         "sum_parts",
-        [target, optional(f.bias), .value(f.output)] + (try ints(count, partCount, y.c)) + [flag(f.accumulate)],
+        [target, optional(f.bias), .value(f.output)] + (try ints(count, partCount, y.c)) + [
+          flag(f.accumulate)
+        ],
         count: count)
     }
   }

@@ -19,7 +19,8 @@ extension LaunchBuilder {
     launchGrid(
       "pool_gradient",
       [.value(d.outputGradient), optional(d.input), .value(d.inputGradient)]
-        + (try ints(dx.pixels, dx.c, dx.h, dx.w, dy.h, dy.w, g.kernelHeight, g.kernelWidth, g.stride, g.padding))
+        + (try ints(
+          dx.pixels, dx.c, dx.h, dx.w, dy.h, dy.w, g.kernelHeight, g.kernelWidth, g.stride, g.padding))
         + [flag(g.kind == .maximum), flag(d.accumulate)],
       columns: dx.c, rows: dx.pixels)
   }
@@ -39,7 +40,8 @@ extension LaunchBuilder {
     let (dy, dx) = (shape(d.outputGradient), shape(d.inputGradient))
     launchGrid(
       "resize_gradient",
-      [.value(d.outputGradient), .value(d.inputGradient)] + (try ints(dx.pixels, dx.c, dx.h, dx.w, dy.h, dy.w))
+      [.value(d.outputGradient), .value(d.inputGradient)]
+        + (try ints(dx.pixels, dx.c, dx.h, dx.w, dy.h, dy.w))
         + [flag(d.alignCorners)],
       columns: dx.c, rows: dx.pixels)
   }

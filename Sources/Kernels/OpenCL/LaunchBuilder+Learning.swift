@@ -54,8 +54,10 @@ extension LaunchBuilder {
     elementwise(
       "adam",
       [
-        .value(d.parameters), .value(d.gradients), .value(d.firstMoment), .value(d.secondMoment), try int(count),
-        .float(d.beta1), .float(d.beta2), .float(d.epsilon), .float(d.weightDecay), .run(.adamRate(beta1: d.beta1)),
+        .value(d.parameters), .value(d.gradients), .value(d.firstMoment), .value(d.secondMoment),
+        try int(count),
+        .float(d.beta1), .float(d.beta2), .float(d.epsilon), .float(d.weightDecay),
+        .run(.adamRate(beta1: d.beta1)),
         .run(.adamCorrection(beta2: d.beta2)),
       ],
       count: count)

@@ -14,7 +14,8 @@ extension LaunchBuilder {
     let width = tuning.generalWidth
     let columns = (channels + width - 1) / width
     let across = tuning.isCPU ? 1 : powerOfTwo(columns, limit: 64)
-    launch(kernel, arguments, global: [columns, chunks], local: [across, tuning.isCPU ? 1 : max(1, 64 / across)],
+    launch(
+      kernel, arguments, global: [columns, chunks], local: [across, tuning.isCPU ? 1 : max(1, 64 / across)],
       variant: variant)
   }
 
@@ -26,7 +27,8 @@ extension LaunchBuilder {
       "channel_sum", [.value(d.input), partial] + (try ints(x.c, x.pixels, chunk.size)), channels: x.c,
       chunks: chunk.count)
     rowwise(
-      "sum_parts", [partial, .none, .value(d.output)] + (try ints(x.c, chunk.count, 1)) + [flag(false)], rows: x.c)
+      "sum_parts", [partial, .none, .value(d.output)] + (try ints(x.c, chunk.count, 1)) + [flag(false)],
+      rows: x.c)
   }
 
   mutating func batchNormStatistics(_ d: BatchNormStatistics) throws {
@@ -39,7 +41,8 @@ extension LaunchBuilder {
     rowwise(
       "batch_norm_merge",
       [
-        partial, .value(d.gamma), .value(d.beta), .value(d.runningMean), .value(d.runningVariance), .value(d.mean),
+        partial, .value(d.gamma), .value(d.beta), .value(d.runningMean), .value(d.runningVariance),
+        .value(d.mean),
         .value(d.inverseDeviation), .value(d.affine.scale), .value(d.affine.shift),
       ] + sizes + [.float(d.momentum), .float(d.epsilon)],
       rows: x.c)
@@ -50,7 +53,8 @@ extension LaunchBuilder {
     rowwise(
       "batch_norm_fold",
       [
-        .value(d.gamma), .value(d.beta), .value(d.runningMean), .value(d.runningVariance), .value(d.affine.scale),
+        .value(d.gamma), .value(d.beta), .value(d.runningMean), .value(d.runningVariance),
+        .value(d.affine.scale),
         .value(d.affine.shift), optional(d.inverseDeviation), try int(count), .float(d.epsilon),
       ],
       rows: count)
@@ -65,7 +69,8 @@ extension LaunchBuilder {
 
   /// Appends `output = activation(scale * input + shift)`.
   mutating func activate(
-    _ input: LaunchPlan.Argument, _ map: ChannelAffine?, _ activation: Activation, to output: LaunchPlan.Argument,
+    _ input: LaunchPlan.Argument, _ map: ChannelAffine?, _ activation: Activation,
+    to output: LaunchPlan.Argument,
     shape x: Shape
   ) throws {
     grid(

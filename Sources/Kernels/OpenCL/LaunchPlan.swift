@@ -78,7 +78,8 @@ struct LaunchBuilder {
   /// A count or extent as a kernel's argument. Throws `device` for what a kernel can't index.
   func int(_ number: Int) throws -> LaunchPlan.Argument {
     guard let number = Int32(exactly: number) else {
-      throw PBEError(.device, "a tensor has \(number) elements, too many for one kernel", remedy: "use a smaller batch")
+      throw PBEError(
+        .device, "a tensor has \(number) elements, too many for one kernel", remedy: "use a smaller batch")
     }
     return .int(number)
   }
@@ -90,7 +91,9 @@ struct LaunchBuilder {
   func optional(_ value: Value?) -> LaunchPlan.Argument { value.map { .value($0) } ?? .none }
 
   /// Both vectors of an affine map, or null pointers.
-  func affine(_ map: ChannelAffine?) -> [LaunchPlan.Argument] { [optional(map?.scale), optional(map?.shift)] }
+  func affine(_ map: ChannelAffine?) -> [LaunchPlan.Argument] {
+    [optional(map?.scale), optional(map?.shift)]
+  }
 
   /// A function's code and parameter.
   func activation(_ activation: Activation) -> [LaunchPlan.Argument] {

@@ -3,13 +3,16 @@ import COpenCL
 /// An OpenCL 1.2 device: kernels.cl on one in-order queue.
 public final class OpenCLBackend: Backend, @unchecked Sendable {
   // One thread at a time uses a backend (see ``Backend``); the compiler is the only mutable state.
+  /// What the device is, and how it identifies itself.
   public let device: DeviceDescription
+  /// The driver's alignment of sub-buffers, and at least 512 bytes.
   public let alignment: Int
   private let hardware: OpenCLDevice
   private let context: OpenCLHandle
   private let queue: OpenCLHandle
   private let compiler: OpenCLCompiler
 
+  /// The driver's limit for one buffer in bytes.
   public var largestAllocation: Int { device.largestAllocation }
 
   /// Every OpenCL device of this machine, usable or not, in the loader's order.
@@ -20,7 +23,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   /// Opens the device `opencl:0`, `opencl:1`, ... Throws `device` when there is none such or the driver fails.
   public init(identifier: String) throws {
-    guard let hardware = OpenCLDevice.all.devices.first(where: { $0.description.identifier == identifier }) else {
+    guard let hardware = OpenCLDevice.all.devices.first(where: { $0.description.identifier == identifier })
+    else {
       throw PBEError(
         .device, "there is no such OpenCL device" + (Self.missing.map { ": \($0)" } ?? ""), at: identifier,
         remedy: "run `pbe-gpu devices`")
@@ -57,7 +61,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     guard bytes.count > 0 else { return }
     try OpenCLError.check(
       clEnqueueWriteBuffer(
-        queue.pointer, storage.handle.pointer, pbe_CL_TRUE, tensor.byteOffset, bytes.count, bytes.baseAddress, 0, nil,
+        queue.pointer, storage.handle.pointer, pbe_CL_TRUE, tensor.byteOffset, bytes.count, bytes.baseAddress,
+        0, nil,
         nil),
       "clEnqueueWriteBuffer")
   }
@@ -68,7 +73,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     guard bytes.count > 0 else { return }
     try OpenCLError.check(
       clEnqueueReadBuffer(
-        queue.pointer, storage.handle.pointer, pbe_CL_TRUE, tensor.byteOffset, bytes.count, bytes.baseAddress, 0, nil,
+        queue.pointer, storage.handle.pointer, pbe_CL_TRUE, tensor.byteOffset, bytes.count, bytes.baseAddress,
+        0, nil,
         nil),
       "clEnqueueReadBuffer")
   }
@@ -82,13 +88,15 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     let size = max(16, padded.partialValue / 16 * 16)
     guard byteCount >= 0, !padded.overflow, size <= max(largestAllocation, 16) else {
       throw PBEError(
-        .device, "\(byteCount) bytes were asked for, the largest block is \(largestAllocation)", at: device.identifier,
+        .device, "\(byteCount) bytes were asked for, the largest block is \(largestAllocation)",
+        at: device.identifier,
         remedy: "use a smaller batch or data set, or another device")
     }
     let storage = try OpenCLStorage(byteCount: size, context: context)
     let zero = SIMD4<UInt32>()
     let status = withUnsafeBytes(of: zero) {
-      clEnqueueFillBuffer(queue.pointer, storage.handle.pointer, $0.baseAddress, $0.count, 0, size, 0, nil, nil)
+      clEnqueueFillBuffer(
+        queue.pointer, storage.handle.pointer, $0.baseAddress, $0.count, 0, size, 0, nil, nil)
     }
     try OpenCLError.check(status, "clEnqueueFillBuffer(\(size) bytes)")
     return storage
@@ -129,14 +137,16 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
       var buffers = [OpenCLStorage?](repeating: nil, count: program.values.count)
       for (index, value) in program.values.enumerated() {
         if let tensor = value.tensor {
-          buffers[index] = try storage(of: tensor).part(byteOffset: tensor.byteOffset, byteCount: tensor.byteCount)
+          buffers[index] = try storage(of: tensor).part(
+            byteOffset: tensor.byteOffset, byteCount: tensor.byteCount)
         } else if let place = memoryPlan.places[index] {
           buffers[index] = try arena[place.chunk].part(byteOffset: place.offset, byteCount: value.byteCount)
         }
       }
       let launches = try builder.plans.map { plan in
         let kernel = try compiler.kernel(plan.kernel, variant: plan.variant)
-        return try OpenCLLaunch(plan, kernel: kernel, largestGroup: compiler.largestGroup(kernel)) { argument in
+        return try OpenCLLaunch(plan, kernel: kernel, largestGroup: compiler.largestGroup(kernel)) {
+          argument in
           switch argument {
           case .value(let value): buffers[value.index]
           case .scratch(let kind): scratch[kind.rawValue]
@@ -144,7 +154,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
           }
         }
       }
-      let kept: [AnyObject] = buffers.compactMap { $0 } + scratch.compactMap { $0 } + program.values.compactMap(\.tensor)
+      let kept: [AnyObject] =
+        buffers.compactMap { $0 } + scratch.compactMap { $0 } + program.values.compactMap(\.tensor)
       return OpenCLExecutable(launches, queue: queue, keeping: kept, arenaByteCount: arenaByteCount)
     }
   }

@@ -57,7 +57,8 @@ final class OpenCLCompiler {
     status = start(program, options)
     guard status == CL_SUCCESS else {
       throw PBEError(
-        .device, "the driver can't compile kernels.cl (\(OpenCLError.name(status)), \(options)): \(log(program))",
+        .device,
+        "the driver can't compile kernels.cl (\(OpenCLError.name(status)), \(options)): \(log(program))",
         at: device.description.identifier, remedy: "update the driver, or use another device")
     }
     return program
@@ -78,7 +79,8 @@ final class OpenCLCompiler {
       return clCreateProgramWithBinary(context.pointer, 1, &id, &length, &pointer, &own, &status)
     }
     guard own == CL_SUCCESS,
-      let program = try? OpenCLError.own(created, status, "clCreateProgramWithBinary", release: { clReleaseProgram($0) })
+      let program = try? OpenCLError.own(
+        created, status, "clCreateProgramWithBinary", release: { clReleaseProgram($0) })
     else { return nil }
     return start(program, options) == CL_SUCCESS ? program : nil
   }
@@ -86,14 +88,16 @@ final class OpenCLCompiler {
   private func binary(of program: OpenCLHandle) -> [UInt8]? {
     var size = 0
     guard
-      clGetProgramInfo(program.pointer, pbe_CL_PROGRAM_BINARY_SIZES, MemoryLayout<Int>.size, &size, nil) == CL_SUCCESS,
+      clGetProgramInfo(program.pointer, pbe_CL_PROGRAM_BINARY_SIZES, MemoryLayout<Int>.size, &size, nil)
+        == CL_SUCCESS,
       size > 0
     else { return nil }
     var bytes = [UInt8](repeating: 0, count: size)
     let status = bytes.withUnsafeMutableBufferPointer { buffer in
       var pointer = buffer.baseAddress
       return clGetProgramInfo(
-        program.pointer, pbe_CL_PROGRAM_BINARIES, MemoryLayout<UnsafeMutablePointer<UInt8>?>.size, &pointer, nil)
+        program.pointer, pbe_CL_PROGRAM_BINARIES, MemoryLayout<UnsafeMutablePointer<UInt8>?>.size, &pointer,
+        nil)
     }
     return status == CL_SUCCESS ? bytes : nil
   }
@@ -102,7 +106,8 @@ final class OpenCLCompiler {
   private func log(_ program: OpenCLHandle) -> String {
     var size = 0
     guard
-      clGetProgramBuildInfo(program.pointer, device.id, pbe_CL_PROGRAM_BUILD_LOG, 0, nil, &size) == CL_SUCCESS, size > 0
+      clGetProgramBuildInfo(program.pointer, device.id, pbe_CL_PROGRAM_BUILD_LOG, 0, nil, &size)
+        == CL_SUCCESS, size > 0
     else { return "no log" }
     var bytes = [UInt8](repeating: 0, count: size)
     _ = clGetProgramBuildInfo(program.pointer, device.id, pbe_CL_PROGRAM_BUILD_LOG, size, &bytes, nil)

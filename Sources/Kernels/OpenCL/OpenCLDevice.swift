@@ -28,15 +28,20 @@ struct OpenCLDevice: @unchecked Sendable {
     var count: cl_uint = 0
     let status = clGetPlatformIDs(0, nil, &count)
     guard status == CL_SUCCESS, count > 0 else {
-      let reason = status == CL_SUCCESS || status == pbe_CL_PLATFORM_NOT_FOUND_KHR ? "" : ": \(OpenCLError.name(status))"
+      let reason =
+        status == CL_SUCCESS || status == pbe_CL_PLATFORM_NOT_FOUND_KHR ? "" : ": \(OpenCLError.name(status))"
       return ([], "no OpenCL platform (driver) is installed\(reason)")
     }
     var platforms = [cl_platform_id?](repeating: nil, count: Int(count))
-    guard clGetPlatformIDs(count, &platforms, nil) == CL_SUCCESS else { return ([], "no OpenCL platform answers") }
+    guard clGetPlatformIDs(count, &platforms, nil) == CL_SUCCESS else {
+      return ([], "no OpenCL platform answers")
+    }
     var found: [OpenCLDevice] = []
     for case let platform? in platforms {
       var count: cl_uint = 0
-      guard clGetDeviceIDs(platform, pbe_CL_DEVICE_TYPE_ALL, 0, nil, &count) == CL_SUCCESS, count > 0 else { continue }
+      guard clGetDeviceIDs(platform, pbe_CL_DEVICE_TYPE_ALL, 0, nil, &count) == CL_SUCCESS, count > 0 else {
+        continue
+      }
       var ids = [cl_device_id?](repeating: nil, count: Int(count))
       guard clGetDeviceIDs(platform, pbe_CL_DEVICE_TYPE_ALL, count, &ids, nil) == CL_SUCCESS else { continue }
       for case let id? in ids {
@@ -89,7 +94,8 @@ struct OpenCLDevice: @unchecked Sendable {
 
   /// Whether `version`, "OpenCL 3.0 words", is 1.2 or later.
   static func isSupported(_ version: String) -> Bool {
-    let numbers = version.split(separator: " ").dropFirst().first?.split(separator: ".").compactMap { Int($0) } ?? []
+    let numbers =
+      version.split(separator: " ").dropFirst().first?.split(separator: ".").compactMap { Int($0) } ?? []
     return numbers.count == 2 && (numbers[0], numbers[1]) >= (1, 2)
   }
 

@@ -74,7 +74,8 @@ struct OpenCLLaunch {
         let rate = Double(parameters.learningRate) / (1 - pow(Double(beta), Double(parameters.step)))
         try Self.set(kernel, index, Float(rate), name)
       case .adamCorrection(let beta):
-        try Self.set(kernel, index, Float((1 - pow(Double(beta), Double(parameters.step))).squareRoot()), name)
+        try Self.set(
+          kernel, index, Float((1 - pow(Double(beta), Double(parameters.step))).squareRoot()), name)
       }
     }
     let status = clEnqueueNDRangeKernel(
@@ -85,7 +86,9 @@ struct OpenCLLaunch {
   private static func set<T: BitwiseCopyable>(
     _ kernel: OpenCLHandle, _ index: cl_uint, _ value: T, _ name: String
   ) throws {
-    let status = withUnsafeBytes(of: value) { clSetKernelArg(kernel.pointer, index, $0.count, $0.baseAddress) }
+    let status = withUnsafeBytes(of: value) {
+      clSetKernelArg(kernel.pointer, index, $0.count, $0.baseAddress)
+    }
     if status != CL_SUCCESS { throw OpenCLError.failure(status, "clSetKernelArg(\(name), \(index))") }
   }
 }

@@ -39,7 +39,8 @@ struct OpenCLProgramCache: Sendable {
   /// Stores a binary for `key`.
   func store(_ binary: [UInt8], _ key: String) {
     guard let file = file(key), let directory else { return }
-    let temporary = file.appendingPathExtension("\(ProcessInfo.processInfo.processIdentifier).\(UInt32.random(in: 0 ... .max))")
+    let temporary = file.appendingPathExtension(
+      "\(ProcessInfo.processInfo.processIdentifier).\(UInt32.random(in: 0 ... .max))")
     do {
       try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
       try Data(Self.header(key) + Self.bytes(Self.hash(binary)) + binary).write(to: temporary)

@@ -13,7 +13,9 @@ final class OpenCLStorage: Storage {
   init(byteCount: Int, context: OpenCLHandle) throws {
     var status: cl_int = 0
     let memory = clCreateBuffer(context.pointer, pbe_CL_MEM_READ_WRITE, byteCount, nil, &status)
-    handle = try OpenCLError.own(memory, status, "clCreateBuffer(\(byteCount) bytes)") { clReleaseMemObject($0) }
+    handle = try OpenCLError.own(memory, status, "clCreateBuffer(\(byteCount) bytes)") {
+      clReleaseMemObject($0)
+    }
     self.byteCount = byteCount
     self.context = context
     whole = nil
@@ -34,8 +36,10 @@ final class OpenCLStorage: Storage {
   func part(byteOffset: Int, byteCount: Int) throws -> OpenCLStorage {
     guard byteOffset >= 0, byteCount >= 0, byteOffset <= self.byteCount - byteCount else {
       throw PBEError(
-        .internal, "bytes \(byteOffset)..<\(byteOffset + byteCount) of a buffer of \(self.byteCount) were asked for")
+        .internal,
+        "bytes \(byteOffset)..<\(byteOffset + byteCount) of a buffer of \(self.byteCount) were asked for")
     }
-    return byteOffset == 0 ? self : try OpenCLStorage(self, byteOffset: byteOffset, byteCount: max(1, byteCount))
+    return byteOffset == 0
+      ? self : try OpenCLStorage(self, byteOffset: byteOffset, byteCount: max(1, byteCount))
   }
 }
