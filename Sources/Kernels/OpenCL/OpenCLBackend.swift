@@ -3,13 +3,16 @@ import COpenCL
 /// An OpenCL 1.2 device: kernels.cl on one in-order queue.
 public final class OpenCLBackend: Backend, @unchecked Sendable {
   // One thread at a time uses a backend (see ``Backend``); the compiler is the only mutable state.
+  /// What the device is, and how it identifies itself.
   public let device: DeviceDescription
+  /// The driver's alignment of sub-buffers, and at least 512 bytes.
   public let alignment: Int
   private let hardware: OpenCLDevice
   private let context: OpenCLHandle
   private let queue: OpenCLHandle
   private let compiler: OpenCLCompiler
 
+  /// The driver's limit for one buffer in bytes.
   public var largestAllocation: Int { device.largestAllocation }
 
   /// Every OpenCL device of this machine, usable or not, in the loader's order.
