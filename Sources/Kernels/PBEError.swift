@@ -41,9 +41,16 @@ public struct PBEError: Error, Sendable, Equatable, CustomStringConvertible {
 
   /// One line: place, what, remedy.
   public var description: String {
-    var line = place.map { "\($0): " } ?? ""
+    var line = place.map { $0.isEmpty ? "\"\": " : "\($0): " } ?? ""
     line += what
     if let remedy { line += "; \(remedy)" }
-    return line.map { $0.isNewline ? " " : String($0) }.joined()
+    // Names of files and what is in them are anybody's to choose, and a terminal obeys control characters.
+    return line.map { character in
+      if character.isNewline { return " " }
+      return character.unicodeScalars.map { scalar in
+        scalar.properties.generalCategory == .control
+          ? "\\u{\(String(scalar.value, radix: 16))}" : String(scalar)
+      }.joined()
+    }.joined()
   }
 }

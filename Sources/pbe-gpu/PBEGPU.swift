@@ -27,14 +27,33 @@ enum Main {
   static func main() {
     Interruption.watch()
     do {
-      var command = try PBEGPU.parseAsRoot()
+      var command = try parse()
       try command.run()
     } catch let error as PBEError {
-      Terminal.shared.clear()
-      Terminal.shared.error("error: \(error.description)")
-      exit(error.kind.rawValue)
+      end(error)
+    } catch  where PBEGPU.exitCode(for: error) == .success {
+      // Help and the version were asked for.
+      do { try Output.line(PBEGPU.fullMessage(for: error)) } catch {
+        end(PBEError(.inputOutput, "standard output can't be written"))
+      }
     } catch {
-      PBEGPU.exit(withError: error)
+      end(PBEError(.internal, "\(error)", remedy: "this is a defect of pbe-gpu: report it, with the command"))
     }
+  }
+
+  /// The command that the arguments name. Throws `usage` for wrong ones, and the parser's own errors for help.
+  private static func parse() throws -> any ParsableCommand {
+    do { return try PBEGPU.parseAsRoot() } catch  where PBEGPU.exitCode(for: error) != .success {
+      // The parser's last line names the help of the command concerned.
+      let hint = PBEGPU.fullMessage(for: error).split(separator: "\n").last { $0.contains("--help'") }
+      let help = hint?.split(separator: "'").dropFirst().first ?? "pbe-gpu --help"
+      throw PBEError(.usage, PBEGPU.message(for: error), remedy: "see '\(help)'")
+    }
+  }
+
+  private static func end(_ error: PBEError) -> Never {
+    Terminal.shared.clear()
+    Terminal.shared.error("error: \(error.description)")
+    exit(error.kind.rawValue)
   }
 }

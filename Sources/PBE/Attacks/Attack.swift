@@ -5,6 +5,8 @@ import Kernels
 public protocol Attack: Sendable, Codable {
   /// The attack's name in JSON and on the command line.
   static var name: String { get }
+  /// The parameters' keys in JSON.
+  static var keys: Set<String> { get }
   /// Checks the parameters against the images and puts what the trigger needs on a device. `directory` is where image
   /// paths start from. Throws `badData` when a parameter doesn't fit.
   func makeTrigger(image: Shape, directory: String, on backend: any Backend) throws -> any Trigger

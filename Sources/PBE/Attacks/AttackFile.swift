@@ -35,6 +35,8 @@ public struct AttackFile: Sendable {
     var target: Int?
     var poison_rate: Double?
     var poison_seed: UInt64?
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case attack, mode, target, poison_rate, poison_seed }
   }
 
   /// Reads the file. Throws `missingInput` when it can't be read, `badData` naming the key that is wrong.
@@ -49,20 +51,35 @@ public struct AttackFile: Sendable {
     let header = try decode(Header.self)
     guard let type = Attacks.known.first(where: { $0.name == header.attack }) else {
       throw PBEError(
-        .badData, "there is no attack \"\(header.attack)\"", at: path,
+        .badData, "there is no attack \"\(header.attack.printable())\"", at: path,
         remedy: "known are \(Attacks.names.joined(separator: ", "))")
+    }
+    let attack = try decode(type)
+    // A misspelt key would silently leave its default in place.
+    let known = type.keys.union(Header.CodingKeys.allCases.map(\.rawValue))
+    if let wrong = try decode([String: Ignored].self).keys.filter({ !known.contains($0) }).min() {
+      throw PBEError(
+        .badData, "the attack \(type.name) has no parameter \"\(wrong.printable())\"", at: path,
+        remedy: "known are \(known.sorted().joined(separator: ", "))")
     }
     let rate = header.poison_rate ?? 0.1
     guard (0...1).contains(rate) else {
-      throw PBEError(.badData, "poison_rate \(rate) is not between 0 and 1", at: path)
+      throw PBEError(.badData, "poison_rate \(rate) is not between 0 and 1", at: path, remedy: "correct it")
     }
     guard let target = header.target ?? (header.mode == .allToAll ? 0 : nil), target >= 0 else {
-      throw PBEError(.badData, "an all-to-one attack needs a target label of at least 0", at: path)
+      throw PBEError(
+        .badData, "an all-to-one attack needs a target label of at least 0", at: path,
+        remedy: "add \"target\"")
     }
     return AttackFile(
-      try decode(type), mode: header.mode ?? .allToOne, target: target, poisonRate: rate,
+      attack, mode: header.mode ?? .allToOne, target: target, poisonRate: rate,
       poisonSeed: header.poison_seed ?? 0,
       directory: URL(fileURLWithPath: path).deletingLastPathComponent().path)
+  }
+
+  /// Any JSON value.
+  private struct Ignored: Decodable {
+    init(from decoder: any Decoder) throws {}
   }
 
   private static func explain(_ error: any Error) -> String {
@@ -72,9 +89,11 @@ public struct AttackFile: Sendable {
     switch error {
     case DecodingError.keyNotFound(let key, _): return "\"\(key.stringValue)\" is missing"
     case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
-      return "\"\(path(context))\" has the wrong type"
+      return context.codingPath.isEmpty ? "it is not an object" : "\"\(path(context))\" has the wrong type"
     case DecodingError.dataCorrupted(let context):
-      return context.codingPath.isEmpty ? "it is not valid JSON" : "\"\(path(context))\" has a wrong value"
+      return context.codingPath.isEmpty
+        ? "it is not valid JSON, or a number is out of range or not whole"
+        : "\"\(path(context))\" has a wrong value"
     default: return "it can't be read"
     }
   }

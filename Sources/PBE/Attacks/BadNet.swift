@@ -22,6 +22,10 @@ public struct BadNet: Attack {
     self.column = column
   }
 
+  private enum CodingKeys: String, CodingKey, CaseIterable { case pattern, row, column }
+
+  public static let keys = Set(CodingKeys.allCases.map(\.rawValue))
+
   public init(from decoder: any Decoder) throws {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     pattern = try values.decodeIfPresent([[Float]].self, forKey: .pattern) ?? Self.grid

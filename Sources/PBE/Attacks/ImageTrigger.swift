@@ -30,6 +30,10 @@ public struct ImageTrigger: Attack {
     self.combination = combination
   }
 
+  private enum CodingKeys: String, CodingKey, CaseIterable { case image, alpha, mask, combination }
+
+  public static let keys = Set(CodingKeys.allCases.map(\.rawValue))
+
   public init(from decoder: any Decoder) throws {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     image = try values.decode(String.self, forKey: .image)

@@ -28,7 +28,12 @@ enum InputFile {
   /// The contents of the file at `path`, which may have at most `limit` bytes. System calls rather than
   /// Foundation's `Data`: GTSRB is 51,839 files of 3 KB, where the cost per file counts.
   static func read(_ path: String, limit: Int, remedy: String) throws -> [UInt8] {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // To C, a path ends at its first NUL: another file than the one named.
+    if path.contains("\0") {
+      throw PBEError(.missingInput, "no file can have this name", at: path, remedy: remedy)
+    }
+    // Not to wait for ever for somebody to write to a pipe; regular files are read as ever.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw missing(path, remedy: remedy) }
     defer { close(descriptor) }
     var info = stat()

@@ -51,7 +51,8 @@ public struct ProgressiveErasing: Sendable, Codable, Hashable {
       + extraSizes.enumerated().reduce(0.0) { sum, step in
         let (index, size) = (step.offset, Double(step.element))
         let adversarial =
-          index == 0 ? size * Double(epochs_per_step) : min(size, Double(adversarial_batches * tuning.batch))
+          index == 0
+          ? size * Double(epochs_per_step) : min(size, Double(adversarial_batches) * Double(tuning.batch))
         return sum + size * Double(epochs_per_step) + adversarial * (adversarialCost - 1)
       }
 

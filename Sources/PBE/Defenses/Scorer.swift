@@ -36,8 +36,10 @@ public final class Scorer {
   /// Computes every image's logits and answer with the weights as they are now. `progress` gets the number of images
   /// done; throwing stops.
   public func run(progress: (_ done: Int) throws -> Void = { _ in }) throws {
+    var pace = QueuePace(weights.backend)
     for first in stride(from: 0, to: data.count, by: batch) {
       try executable.run(RunParameters(rowOffset: Int32(first)))
+      try pace.handedOut()
       try progress(min(data.count, first + batch))
     }
   }

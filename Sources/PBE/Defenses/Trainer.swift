@@ -138,6 +138,7 @@ public final class Trainer {
     try backend.write(padded.map { Int32($0) }, to: rows)
     try backend.write([Float(0), 0], to: totals)
     let count = (order.count + settings.batch - 1) / settings.batch
+    var pace = QueuePace(backend)
     for step in 0..<count {
       let first = step * settings.batch
       let plan = try plan(min(settings.batch, order.count - first))
@@ -151,6 +152,7 @@ public final class Trainer {
       } else {
         try plan.clean.run(parameters)
       }
+      try pace.handedOut()
       try progress(min(order.count, first + settings.batch))
     }
     epochs += 1

@@ -49,6 +49,13 @@ public struct ModelFile: Sendable {
         .usage, "the file records architecture \(recorded.architecture.rawValue)", at: path,
         remedy: "leave --architecture out")
     }
+    if let recorded, !(hints.mean.isEmpty && hints.deviation.isEmpty),
+      hints.mean != recorded.mean || hints.deviation != recorded.deviation
+    {
+      throw PBEError(
+        .usage, "the file records its input normalisation, which is another one", at: path,
+        remedy: "leave --mean and --std out")
+    }
     let fitting = Architecture.allCases.filter {
       NetworkSpecification($0, of: checkpoint.state, height: hints.height, imageWidth: hints.imageWidth)
         != nil
@@ -96,18 +103,27 @@ public struct ModelFile: Sendable {
 
   /// Puts the model on a device. Throws `badData` when the weights don't fit, `device` when memory is short.
   public func weights(on backend: any Backend, place: String) throws -> Weights {
-    let weights = try Weights(specification.graph(), on: backend)
+    let graph = try specification.graph()
+    try Weights.check(state, fits: graph, place: place)
+    let weights = try Weights(graph, on: backend)
     try weights.load(state, place: place)
     return weights
   }
 
-  /// Writes a model as safetensors, which PyTorch's own library reads; `provenance` goes to its metadata.
+  /// Writes a model as safetensors, which PyTorch's own library reads; `provenance` goes to its metadata. Throws
+  /// `badData` when the weights are not finite, and as ``AtomicFile`` does.
   public static func save(
     _ weights: Weights, _ specification: NetworkSpecification, provenance: [String: String], to path: String
   ) throws {
     var metadata = Metadata.write(specification)
     metadata.merge(provenance) { own, _ in own }
-    try Safetensors.write(weights.state(), metadata: metadata, to: path)
+    let state = try weights.state()
+    if let (name, _) = state.entries.first(where: { !$0.tensor.floats().allSatisfy(\.isFinite) }) {
+      throw PBEError(
+        .badData, "training diverged: \(name) holds values that are not finite, so the model was not written",
+        at: path, remedy: "use a smaller --learning-rate")
+    }
+    try Safetensors.write(state, metadata: metadata, to: path)
   }
 
   /// The network's specification as strings.
@@ -123,26 +139,42 @@ public struct ModelFile: Sendable {
       ]
     }
 
-    /// `nil` when the file records no architecture.
+    /// `nil` when the file records no architecture. Throws `badData` when what it records is no network.
     static func read(_ metadata: [String: String], place: String) throws -> NetworkSpecification? {
       guard let name = metadata["architecture"] else { return nil }
-      let input = (metadata["input"] ?? "").split(separator: "x").compactMap { Int($0) }
-      func numbers(_ key: String) -> [Float] {
-        (metadata[key] ?? "").split(separator: ",").compactMap { Float($0) }
+      func failure(_ what: String) -> PBEError {
+        PBEError(
+          .badData, "the metadata does not describe a network that this version knows (\(what))", at: place,
+          remedy: "use the version of pbe-gpu that wrote it, or newer")
       }
-      guard let architecture = Architecture(rawValue: name),
-        let width = metadata["width"].flatMap({ Int($0) }),
-        let classes = metadata["classes"].flatMap({ Int($0) }), input.count == 3,
+      func numbers<Number: LosslessStringConvertible>(
+        _ key: String, _ separator: Character, _ type: Number.Type
+      ) throws -> [Number] {
+        try (metadata[key] ?? "").split(separator: separator).map { part in
+          guard let number = Number(String(part)) else {
+            throw failure("\(key) \((metadata[key] ?? "").printable())")
+          }
+          return number
+        }
+      }
+      guard metadata["format_version"].map({ $0 == "1" }) ?? true else {
+        throw failure("format_version \((metadata["format_version"] ?? "").printable())")
+      }
+      guard let architecture = Architecture(rawValue: name) else {
+        throw failure("architecture \(name.printable())")
+      }
+      let input = try numbers("input", "x", Int.self)
+      guard let width = try numbers("width", ",", Int.self).first,
+        let classes = try numbers("classes", ",", Int.self).first, input.count == 3,
         input.allSatisfy({ (1...4096).contains($0) })
-      else {
-        throw PBEError(
-          .badData, "the metadata does not describe a network that this version knows (architecture \(name))",
-          at: place, remedy: "use the version of pbe-gpu that wrote it, or newer")
-      }
-      return NetworkSpecification(
+      else { throw failure("width, classes and input are wrong or missing") }
+      let result = NetworkSpecification(
         architecture, width: width, classes: classes, channels: input[0], height: input[1],
-        imageWidth: input[2],
-        mean: numbers("mean"), deviation: numbers("std"))
+        imageWidth: input[2], mean: try numbers("mean", ",", Float.self),
+        deviation: try numbers("std", ",", Float.self))
+      // What would be a wrong option on the command line is damage here.
+      do { _ = try result.graph() } catch let error as PBEError { throw failure(error.what) }
+      return result
     }
   }
 }

@@ -60,8 +60,8 @@ public struct NetworkSpecification: Hashable, Sendable {
     try require((2...100_000).contains(classes), "\(classes) classes are out of range", "use at least 2")
     try require(
       mean.count == deviation.count && (mean.isEmpty || mean.count == channels)
-        && deviation.allSatisfy { $0 > 0 },
-      "--mean and --std need \(channels) numbers each, and deviations above zero",
+        && (mean + deviation).allSatisfy(\.isFinite) && deviation.allSatisfy { $0 > 0 },
+      "--mean and --std need \(channels) finite numbers each, and deviations above zero",
       "give one number per channel")
     var g = Graph(channels: channels, height: height, width: imageWidth)
     let x = mean.isEmpty ? 0 : g.normalise(0, mean: mean, deviation: deviation)

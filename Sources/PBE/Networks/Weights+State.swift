@@ -11,9 +11,9 @@ extension Weights {
     return state
   }
 
-  /// Takes the values of a `state_dict`; batch norm's `num_batches_tracked` is not needed. Throws `badData` naming
-  /// the first entries that are missing, superfluous, of the wrong shape or not finite.
-  public func load(_ state: StateDictionary, place: String) throws {
+  /// Throws `badData` naming the first entries of a `state_dict` that are missing, superfluous or of the wrong shape for
+  /// `graph`. Allocates nothing: a file can claim any network.
+  static func check(_ state: StateDictionary, fits graph: Graph, place: String) throws {
     let wanted = graph.parameters
     let names = Set(wanted.map(\.name))
     let missing = wanted.map(\.name).filter { state[$0] == nil }
@@ -24,16 +24,24 @@ extension Weights {
       if let first = extra.first { parts.append("\(extra.count) are unknown (\(first), ...)") }
       throw PBEError(
         .badData, "the weights don't fit the network: \(parts.joined(separator: ", "))", at: place,
-        remedy: "check --architecture, --width and --classes")
+        remedy: "check --architecture and --width")
     }
     for specification in wanted {
-      guard let tensor = state[specification.name] else { continue }
-      guard tensor.shape == specification.stateShape else {
+      if let shape = state[specification.name]?.shape, shape != specification.stateShape {
         throw PBEError(
           .badData,
-          "\(specification.name) has shape \(tensor.shape), but the network needs \(specification.stateShape)",
-          at: place, remedy: "check --architecture, --width and --classes")
+          "\(specification.name) has shape \(shape), but the network needs \(specification.stateShape)",
+          at: place, remedy: "check --architecture and --width")
       }
+    }
+  }
+
+  /// Takes the values of a `state_dict`; batch norm's `num_batches_tracked` is not needed. Throws `badData` naming
+  /// the first entries that are missing, superfluous, of the wrong shape or not finite.
+  public func load(_ state: StateDictionary, place: String) throws {
+    try Self.check(state, fits: graph, place: place)
+    for specification in graph.parameters {
+      guard let tensor = state[specification.name] else { continue }
       let values = tensor.floats()
       guard values.allSatisfy(\.isFinite) else {
         throw PBEError(

@@ -12,7 +12,7 @@ struct BenchCommand: ParsableCommand {
       "Prints the median seconds per batch. Time other programs on the same machine in turn, and compare ratios."
   )
 
-  @Option(help: "The network: \(Architecture.allCases.map(\.rawValue).joined(separator: ", ")).")
+  @Option(help: "The network.")
   var architecture = Architecture.preactresnet18
 
   @Option(help: "Channels of the network's first stage. Default: the architecture's own.")

@@ -22,7 +22,7 @@ struct EraseCommand: ParsableCommand {
   @OptionGroup var data: DataOptions
   @OptionGroup var common: CommonOptions
 
-  @Option(help: "pbe or aft.")
+  @Option(help: "How to erase.")
   var method = Method.pbe
 
   @Option(help: "The attack, as a JSON file: to score by and, with pbe, to poison the training set.")
@@ -67,15 +67,17 @@ struct EraseCommand: ParsableCommand {
   var cleanFraction = 0.05
 
   func validate() throws {
-    guard learningRate > 0 else { throw ValidationError("--learning-rate must be above 0") }
-    guard (1...100_000).contains(epochs ?? 1) else { throw ValidationError("--epochs must be at least 1") }
+    try LearningRate.check(learningRate)
+    guard (1...100_000).contains(epochs ?? 1) else { throw ValidationError("--epochs must be 1 to 100000") }
     for share in [initialFraction, cleanFraction] + keepRates.values where !(share > 0 && share <= 1) {
       throw ValidationError(
         "--initial-fraction, --keep-rates and --clean-fraction must be above 0 and at most 1")
     }
-    guard adversarialBatches >= 0, adversarialEpochs >= 0 else {
-      throw ValidationError("--adversarial-batches and --adversarial-epochs must not be negative")
+    guard (0...1_000_000).contains(adversarialBatches), (0...1_000_000).contains(adversarialEpochs) else {
+      throw ValidationError("--adversarial-batches and --adversarial-epochs must be 0 to 1000000")
     }
+    guard keepRates.values.count <= 100 else { throw ValidationError("--keep-rates takes at most 100 steps") }
+    guard clean == nil || method == .aft else { throw ValidationError("--clean is for --method aft") }
   }
 
   /// What `erase.json` and `--json` hold.
@@ -187,18 +189,22 @@ struct EraseCommand: ParsableCommand {
   ) -> DefenseObserver {
     var observer = DefenseObserver()
     observer.progress = { what, share in
-      try Interruption.check(
-        "the models of the finished steps are in \(output); run the command again to start over")
+      try Interruption.check(stopped)
       Terminal.shared.progress(what, share)
     }
     observer.log = { log.info("\($0)") }
     observer.finished = { step in
       try save(weights, specification, to: "\(output)/step-\(step).safetensors")
-      let metrics = try evaluator.evaluate()
+      let metrics = try evaluator.evaluate { _ in try Interruption.check(stopped) }
       log.info("after step \(step + 1): \(Self.summary(metrics))")
       return metrics
     }
     return observer
+  }
+
+  /// What is left after an interruption.
+  private var stopped: String {
+    "the models of the finished steps are in \(output); run the command again to start over"
   }
 
   private func save(_ weights: Weights, _ specification: NetworkSpecification, to path: String) throws {

@@ -16,7 +16,7 @@ struct InfectCommand: ParsableCommand {
   @OptionGroup(title: "Augmentation") var augmentation: AugmentationOptions
   @OptionGroup var common: CommonOptions
 
-  @Option(help: "The network: \(Architecture.allCases.map(\.rawValue).joined(separator: ", ")).")
+  @Option(help: "The network.")
   var architecture = Architecture.preactresnet18
 
   @Option(help: "Channels of the network's first stage. Default: the architecture's own.")
@@ -41,8 +41,8 @@ struct InfectCommand: ParsableCommand {
   var output: String
 
   func validate() throws {
-    guard (1...100_000).contains(epochs) else { throw ValidationError("--epochs must be at least 1") }
-    guard learningRate > 0 else { throw ValidationError("--learning-rate must be above 0") }
+    guard (1...100_000).contains(epochs) else { throw ValidationError("--epochs must be 1 to 100000") }
+    try LearningRate.check(learningRate)
   }
 
   private struct Record: Encodable {
@@ -98,7 +98,12 @@ struct InfectCommand: ParsableCommand {
     try backend.synchronize()
     let seconds = (clock.now - start).seconds
     Terminal.shared.clear()
-    let metrics = try Evaluator(weights, test: test, attack: file).evaluate()
+    let evaluator = try Evaluator(weights, test: test, attack: file)
+    let metrics = try evaluator.evaluate { done in
+      try Interruption.check("nothing was written; run the command again")
+      Terminal.shared.progress("evaluating", Double(done) / Double(evaluator.imageCount))
+    }
+    Terminal.shared.clear()
     let provenance = [
       "created_by": "pbe-gpu \(PBEGPU.version) infect", "dataset": data.dataset.rawValue,
       "seed": String(common.seed),

@@ -36,7 +36,7 @@ struct DataOptions: ParsableArguments {
   @Option(help: "The folder that holds data_batch_1.bin, Final_Training or the idx files.")
   var data: String
 
-  @Option(help: "The data set in it: \(DatasetKind.allCases.map(\.rawValue).joined(separator: ", ")).")
+  @Option(help: "The data set in it.")
   var dataset: DatasetKind
 
   @Option(help: "Use only so many training images, chosen once and for all.")
@@ -80,7 +80,9 @@ struct NumberList: ExpressibleByArgument {
   init?(argument: String) {
     values = []
     for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
-      guard let value = Double(part.trimmingCharacters(in: .whitespaces)), value.isFinite else { return nil }
+      guard let value = Double(part.trimmingCharacters(in: .whitespaces)), Float(value).isFinite else {
+        return nil
+      }
       values.append(value)
     }
   }
@@ -95,7 +97,7 @@ struct ModelOptions: ParsableArguments {
 
   @Option(
     help:
-      "The network, for files that don't record it: \(Architecture.allCases.map(\.rawValue).joined(separator: ", "))."
+      "The network, for files that don't record it."
   )
   var architecture: Architecture?
 

@@ -2,6 +2,15 @@ import ArgumentParser
 import Kernels
 import PBE
 
+/// The least and the largest learning rate that make sense; in between, nothing overflows or vanishes as a float32.
+enum LearningRate {
+  static func check(_ value: Double) throws {
+    guard (1e-12...1000).contains(value) else {
+      throw ValidationError("--learning-rate must be 1e-12 to 1000")
+    }
+  }
+}
+
 /// SGD's parameters; each command has defaults of its own.
 struct SGDOptions: ParsableArguments {
   @Option(help: "Images per step.")
@@ -18,7 +27,7 @@ struct SGDOptions: ParsableArguments {
     guard (0..<1).contains(momentum) else {
       throw ValidationError("--momentum must be at least 0 and below 1")
     }
-    guard weightDecay >= 0 else { throw ValidationError("--weight-decay must not be negative") }
+    guard (0...1).contains(weightDecay) else { throw ValidationError("--weight-decay must be from 0 to 1") }
   }
 }
 
@@ -48,6 +57,7 @@ struct AugmentationOptions: ParsableArguments {
 
   func validate() throws {
     guard (0...64).contains(cropPadding) else { throw ValidationError("--crop-padding must be 0 to 64") }
+    guard (0...180).contains(rotation) else { throw ValidationError("--rotation must be 0 to 180 degrees") }
     for value in [cropProbability, rotationProbability, sampleRotationProbability, flipProbability ?? 0]
     where !(0...1).contains(value) {
       throw ValidationError("probabilities must be from 0 to 1")
@@ -90,7 +100,7 @@ struct PGDOptions: ParsableArguments {
   var craftInTrainingMode = false
 
   func validate() throws {
-    guard epsilon >= 0, epsilon <= 255, (stepSize ?? 0) >= 0 else {
+    guard (0...255).contains(epsilon), (0...255).contains(stepSize ?? 0) else {
       throw ValidationError("--epsilon and --step-size are in units of 1/255, from 0 to 255")
     }
     guard (0...1000).contains(pgdSteps) else { throw ValidationError("--pgd-steps must be 0 to 1000") }

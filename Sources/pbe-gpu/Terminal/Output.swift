@@ -38,13 +38,23 @@ enum Output {
     fraction.map { String(format: "%.2f", 100 * $0) } ?? "-"
   }
 
-  /// Creates a folder with its parents. Throws `cannotCreate`.
+  /// Creates a folder with its parents, unless it is there, and makes sure that files can be created in it: better
+  /// now than after hours of work. Throws `cannotCreate`, or `inputOutput` when the disk is full.
   static func makeDirectory(_ path: String) throws {
     do {
       try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     } catch {
+      let code = (error as? CocoaError)?.underlying as? POSIXError
       throw PBEError(
-        .cannotCreate, "the folder can't be created", at: path,
+        code?.code == .ENOSPC ? .inputOutput : .cannotCreate,
+        "the folder can't be created"
+          + (code.map { " (\(String(cString: strerror($0.code.rawValue))))" } ?? ""),
+        at: path, remedy: "choose another --output, or check its permissions")
+    }
+    guard access(path, W_OK | X_OK) == 0 else {
+      throw PBEError(
+        .cannotCreate, "files can't be created in this folder (\(String(cString: strerror(errno))))",
+        at: path,
         remedy: "choose another --output, or check its permissions")
     }
   }

@@ -41,7 +41,8 @@ final class Terminal: @unchecked Sendable {
       var line = "\(what)  \(Int(100 * min(1, share)))%"
       if share > 0.01, elapsed > 1 { line += "  \(Self.duration(elapsed * (1 - share) / share)) left" }
       clearLine()
-      write(line)
+      // A line that wraps could not be taken back.
+      write(String(line.prefix(Self.columns() - 1)))
       showsLine = true
     }
   }
@@ -59,7 +60,13 @@ final class Terminal: @unchecked Sendable {
     showsLine = false
   }
 
-  private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+  /// Writes what can be written: with standard error closed or full, the job goes on without a log.
+  private func write(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
+
+  private static func columns() -> Int {
+    var size = winsize()
+    return ioctl(2, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 1 ? Int(size.ws_col) : 80
+  }
 
   /// `1h05m`, `3m20s`, `12s`.
   static func duration(_ seconds: Double) -> String {
