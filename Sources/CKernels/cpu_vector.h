@@ -6,9 +6,10 @@
 #include <string.h>
 
 // One copy of a function per instruction set, chosen when the program starts: the only way to use AVX2 and AVX-512
-// without compiling for one machine. Elsewhere (Arm) the baseline has what is needed.
+// without compiling for one machine. By levels of features, since a processor's name ("arch=haswell") matches that
+// vendor's chip alone. Elsewhere (Arm) the baseline has what is needed.
 #if defined(__x86_64__) && defined(__linux__)
-#define CLONES __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+#define CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define CLONES
 #endif

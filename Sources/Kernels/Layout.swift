@@ -13,7 +13,8 @@ enum Layout {
     // Per output, inputs x taps becomes taps x inputs; then outputs go last.
     case .filter:
       transpose(
-        transpose(values, blocks: shape.n, rows: shape.c, columns: shape.h * shape.w), blocks: 1, rows: shape.n,
+        transpose(values, blocks: shape.n, rows: shape.c, columns: shape.h * shape.w), blocks: 1,
+        rows: shape.n,
         columns: shape.c * shape.h * shape.w)
     }
   }

@@ -168,7 +168,7 @@ struct EraseCommand: ParsableCommand {
     record.after = record.steps.last?.metrics ?? before
     record.der = Metrics.der(before: before, after: record.after)
     try save(weights, file.specification, to: "\(output)/model.safetensors")
-    try AtomicFile.write(Output.text(record), to: "\(output)/erase.json")
+    try AtomicFile.write(Output.text(record) + "\n", to: "\(output)/erase.json")
     if common.json {
       try Output.json(record)
     } else {

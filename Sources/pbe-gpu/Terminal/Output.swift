@@ -17,6 +17,7 @@ enum Output {
   /// A value as JSON text with sorted keys.
   static func text(_ value: some Encodable) throws -> String {
     let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     return String(decoding: try encoder.encode(value), as: UTF8.self)
   }
@@ -29,7 +30,9 @@ enum Output {
     }
     for row in rows {
       let cells = zip(row, widths).map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }
-      try line(cells.joined(separator: "  ").trimmingCharacters(in: .whitespaces))
+      var text = cells.joined(separator: "  ")
+      while text.last == " " { text.removeLast() }
+      try line(text)
     }
   }
 
