@@ -1,12 +1,18 @@
 import Kernels
 
 extension Weights {
-  /// The weights as a PyTorch `state_dict`.
+  /// The weights as a PyTorch `state_dict`, complete for its strict loading: batch norm's `num_batches_tracked`, which
+  /// only a momentum of `None` would use, is 0.
   public func state() throws -> StateDictionary {
     var state = StateDictionary()
     for specification in graph.parameters {
       state[specification.name] = HostTensor(
         try backend.read(tensor(specification.name)), shape: specification.stateShape)
+      if specification.kind == .runningVariance {
+        let prefix = specification.name.dropLast("running_var".count)
+        state["\(prefix)num_batches_tracked"] = HostTensor(
+          type: .int64, shape: [], bytes: Array(repeating: 0, count: 8))
+      }
     }
     return state
   }
