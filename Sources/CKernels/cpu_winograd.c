@@ -1,6 +1,8 @@
 // Winograd F(4x4, 3x3): a 4x4 tile of a 3x3 convolution from 36 products instead of 144 (Lavin and Gray, "Fast
 // algorithms for convolutional neural networks", CVPR 2016). The points are 0, +-A, +-B and infinity; A = 0.625 and
 // B = 1.5 have half the rounding error of the textbook's 1 and 2.
+//
+// The 36 matrices of each transform lie in panels of 16 columns (cpu_products.c), so that every access is one vector.
 #include "cpu_kernels.h"
 #include "cpu_vector.h"
 
@@ -51,44 +53,37 @@ INLINE void output_gradient_1d(const v16 *y, ptrdiff_t from, v16 *z, ptrdiff_t t
 #define NB (1.0f / (2.0f * B2 * (B2 - A2)))
 
 // u = G g, three values to six.
-#define FILTER_1D(g0, g1, g2, u, pitch) \
-  do { \
-    u[0] = N0 * (g0); \
-    u[pitch] = NA * ((g0) + PA * (g1) + A2 * (g2)); \
-    u[2 * (pitch)] = NA * ((g0)-PA * (g1) + A2 * (g2)); \
-    u[3 * (pitch)] = NB * ((g0) + PB * (g1) + B2 * (g2)); \
-    u[4 * (pitch)] = NB * ((g0)-PB * (g1) + B2 * (g2)); \
-    u[5 * (pitch)] = (g2); \
-  } while (0)
+INLINE void filter_1d(const v16 *g, ptrdiff_t from, v16 *u, ptrdiff_t to) {
+  v16 g0 = g[0], g1 = g[from], g2 = g[2 * from];
+  v16 ea = g0 + A2 * g2, oa = PA * g1, eb = g0 + B2 * g2, ob = PB * g1;
+  u[0] = N0 * g0;
+  u[to] = NA * (ea + oa);
+  u[2 * to] = NA * (ea - oa);
+  u[3 * to] = NB * (eb + ob);
+  u[4 * to] = NB * (eb - ob);
+  u[5 * to] = g2;
+}
 
 CLONES void pbe_winograd_filter(const float *filter, float *u, ptrdiff_t inputs, ptrdiff_t outputs, int transposed,
                                 ptrdiff_t first, ptrdiff_t last) {
-  const ptrdiff_t plane = inputs * outputs;
-  enum { LANES = 16 };
-  for (ptrdiff_t c = first; c < last; c++)
-    for (ptrdiff_t k = 0; k < outputs; k += LANES) {
-      ptrdiff_t lanes = outputs - k < LANES ? outputs - k : LANES;
-      float g[9][LANES], t[18][LANES], r[36][LANES];
+  const ptrdiff_t plane = inputs * outputs, rows = transposed ? outputs : inputs;
+  for (ptrdiff_t panel = first; panel < last; panel++)
+    for (ptrdiff_t row = 0; row < rows; row++) {
+      v16 g[9], t[18], r[36];
       for (int i = 0; i < 9; i++) {
-        const float *from = filter + (transposed ? 8 - i : i) * plane + c * outputs + k;
-        for (ptrdiff_t l = 0; l < LANES; l++) g[i][l] = l < lanes ? from[l] : 0.0f;
-      }
-      for (int l = 0; l < LANES; l++) {
-        for (int j = 0; j < 3; j++) {
-          float column[6];
-          FILTER_1D(g[j][l], g[3 + j][l], g[6 + j][l], column, 1);
-          for (int i = 0; i < 6; i++) t[i * 3 + j][l] = column[i];
+        if (transposed) {
+          // The input gradient's filter is turned by half, and its columns are the inputs.
+          const float *from = filter + (8 - i) * plane + panel * 16 * outputs + row;
+          float lanes[16];
+          for (int l = 0; l < 16; l++) lanes[l] = from[l * outputs];
+          g[i] = v16_load(lanes);
+        } else {
+          g[i] = v16_load(filter + i * plane + row * outputs + panel * 16);
         }
       }
-      for (int i = 0; i < 6; i++)
-        for (int l = 0; l < LANES; l++) {
-          float row[6];
-          FILTER_1D(t[i * 3][l], t[i * 3 + 1][l], t[i * 3 + 2][l], row, 1);
-          for (int j = 0; j < 6; j++) r[i * 6 + j][l] = row[j];
-        }
-      for (int xi = 0; xi < 36; xi++)
-        for (ptrdiff_t l = 0; l < lanes; l++)
-          u[xi * plane + (transposed ? (k + l) * inputs + c : c * outputs + k + l)] = r[xi][l];
+      for (int j = 0; j < 3; j++) filter_1d(g + j, 3, t + j, 3);
+      for (int i = 0; i < 6; i++) filter_1d(t + i * 3, 1, r + i * 6, 1);
+      for (int xi = 0; xi < 36; xi++) v16_store(u + xi * plane + (panel * rows + row) * 16, r[xi]);
     }
 }
 
@@ -126,7 +121,7 @@ INLINE void input_tiles(const float *x, const pbe_winograd_shape *s, const float
       }
       for (int j = 0; j < 6; j++) input_1d(d + j, 6, t + j, 6);
       for (int i = 0; i < 6; i++) input_1d(t + i * 6, 1, r + i * 6, 1);
-      float *to = v + (tile - first) * channels + c;
+      float *to = v + c * s->tiles + (tile - s->first) * 16;
       for (int xi = 0; xi < 36; xi++) v16_store(to + xi * s->stride, r[xi]);
     }
   }
@@ -147,7 +142,7 @@ CLONES void pbe_winograd_output(const float *m, const pbe_winograd_shape *s, con
     ptrdiff_t corner = ((n * s->height + top) * s->width + left) * channels;
     for (ptrdiff_t c = 0; c < channels; c += 16) {
       v16 d[36], t[24], r[16];
-      const float *from = m + (tile - first) * channels + c;
+      const float *from = m + c * s->tiles + (tile - s->first) * 16;
       for (int xi = 0; xi < 36; xi++) d[xi] = v16_load(from + xi * s->stride);
       for (int j = 0; j < 6; j++) output_1d(d + j, 6, t + j, 6);
       for (int i = 0; i < 4; i++) output_1d(t + i * 6, 1, r + i * 4, 1);
@@ -179,7 +174,7 @@ CLONES void pbe_winograd_output_gradient(const float *dy, const pbe_winograd_sha
               i < rows && j < columns ? v16_load(corner + (i * s->width + j) * channels + c) : v16_set(0);
       for (int j = 0; j < 4; j++) output_gradient_1d(d + j, 4, t + j, 4);
       for (int i = 0; i < 6; i++) output_gradient_1d(t + i * 4, 1, r + i * 6, 1);
-      float *to = z + (tile - first) * channels + c;
+      float *to = z + c * s->tiles + (tile - s->first) * 16;
       for (int xi = 0; xi < 36; xi++) v16_store(to + xi * s->stride, r[xi]);
     }
   }
@@ -197,11 +192,12 @@ INLINE void filter_gradient_1d(const v16 *s, ptrdiff_t from, v16 *w, ptrdiff_t t
 CLONES void pbe_winograd_filter_gradient(const float *s, float *gradient, ptrdiff_t inputs, ptrdiff_t outputs,
                                          ptrdiff_t first, ptrdiff_t last) {
   const ptrdiff_t plane = inputs * outputs;
-  for (ptrdiff_t at = first * outputs; at < last * outputs; at += 16) {
-    v16 d[36], t[18], r[9];
-    for (int xi = 0; xi < 36; xi++) d[xi] = v16_load(s + xi * plane + at);
-    for (int j = 0; j < 6; j++) filter_gradient_1d(d + j, 6, t + j, 6);
-    for (int i = 0; i < 3; i++) filter_gradient_1d(t + i * 6, 1, r + i * 3, 1);
-    for (int i = 0; i < 9; i++) v16_store(gradient + i * plane + at, r[i]);
-  }
+  for (ptrdiff_t row = first; row < last; row++)
+    for (ptrdiff_t panel = 0; panel < outputs / 16; panel++) {
+      v16 d[36], t[18], r[9];
+      for (int xi = 0; xi < 36; xi++) d[xi] = v16_load(s + xi * plane + (panel * inputs + row) * 16);
+      for (int j = 0; j < 6; j++) filter_gradient_1d(d + j, 6, t + j, 6);
+      for (int i = 0; i < 3; i++) filter_gradient_1d(t + i * 6, 1, r + i * 3, 1);
+      for (int i = 0; i < 9; i++) v16_store(gradient + i * plane + row * outputs + panel * 16, r[i]);
+    }
 }

@@ -74,29 +74,41 @@ void pbe_im2col(const float *x, const pbe_convolution_shape *shape, const pbe_pr
 /// to the caller alone.
 void pbe_col2im(const float *columns, const pbe_convolution_shape *shape, float *dx, ptrdiff_t first, ptrdiff_t last);
 
+// MARK: - Products of matrices in panels
+
+// A matrix in panels of 16 columns: element (row, column) is at (column / 16 * rows + row) * 16 + column % 16.
+
+/// c = a * b: a is rows x depth, b depth x columns, c rows x columns. All in panels.
+void pbe_panel_product(const float *a, const float *b, float *c, ptrdiff_t rows, ptrdiff_t depth, ptrdiff_t columns);
+/// c (+)= transpose(a) * b: a is depth x rows, b depth x columns, c rows x columns. All in panels.
+void pbe_panel_product_transposed(const float *a, const float *b, float *c, ptrdiff_t rows, ptrdiff_t depth,
+                                  ptrdiff_t columns, int accumulate);
+
 // MARK: - Winograd F(4x4, 3x3)
 
-/// The image side of a 3x3 convolution with stride 1 and padding 1, cut into 4x4 tiles.
+/// The image side of a 3x3 convolution with stride 1 and padding 1, cut into 4x4 tiles; channels are a multiple of 16.
+/// A transform is 36 matrices of tiles x channels, in panels, for `tiles` tiles from `first` on.
 typedef struct {
   ptrdiff_t height, width, channels;
   ptrdiff_t tile_rows, tile_columns;
+  ptrdiff_t first, tiles;
   ptrdiff_t stride;                             // floats from one of the 36 matrices to the next
 } pbe_winograd_shape;
 
-/// u[36][inputs][outputs] of a filter [3][3][inputs][outputs]; transposed: the input gradient's filter, turned by
-/// half and with inputs and outputs exchanged: u[36][outputs][inputs]. Handles inputs [first, last).
+/// u[36], inputs x outputs in panels, of a filter [3][3][inputs][outputs]; transposed: outputs x inputs, turned by half,
+/// the input gradient's filter. Handles panels [first, last).
 void pbe_winograd_filter(const float *filter, float *u, ptrdiff_t inputs, ptrdiff_t outputs, int transposed,
                          ptrdiff_t first, ptrdiff_t last);
-/// v[36][tile - first][channels] of input tiles [first, last) of the batch; channels must be a multiple of 16.
+/// Transforms the input tiles [first, last) of the batch.
 void pbe_winograd_input(const float *x, const pbe_winograd_shape *shape, const pbe_prologue *prologue, float *v,
                         ptrdiff_t first, ptrdiff_t last);
-/// The output tiles [first, last) from m[36][tile - first][channels], plus bias and residual; accumulate adds to y.
+/// The output tiles [first, last) from their transform, plus bias and residual; accumulate adds to y.
 void pbe_winograd_output(const float *m, const pbe_winograd_shape *shape, const float *_Nullable bias,
                          const float *_Nullable residual, int accumulate, float *y, ptrdiff_t first, ptrdiff_t last);
-/// z[36][tile - first][channels] of output-gradient tiles: the weight gradient's other factor.
+/// Transforms the output-gradient tiles [first, last): the filter gradient's other factor.
 void pbe_winograd_output_gradient(const float *dy, const pbe_winograd_shape *shape, float *z, ptrdiff_t first,
                                   ptrdiff_t last);
-/// The filter gradient [3][3][inputs][outputs] from sums s[36][inputs][outputs], for inputs [first, last).
+/// The filter gradient [3][3][inputs][outputs] from sums s[36], inputs x outputs in panels, for inputs [first, last).
 void pbe_winograd_filter_gradient(const float *s, float *gradient, ptrdiff_t inputs, ptrdiff_t outputs,
                                   ptrdiff_t first, ptrdiff_t last);
 

@@ -36,11 +36,11 @@ struct Winograd {
     min(tiles, max(least, budget / (36 * 4 * (inputs + outputs))))
   }
 
-  /// One side's geometry for the C kernels.
-  func side(channels: Int, stride: Int) -> pbe_winograd_shape {
+  /// The geometry of one side of `tiles`, for the C kernels.
+  func side(_ tiles: Range<Int>, channels: Int, stride: Int) -> pbe_winograd_shape {
     pbe_winograd_shape(
       height: height, width: width, channels: channels, tile_rows: tileRows, tile_columns: tileColumns,
-      stride: stride)
+      first: tiles.lowerBound, tiles: tiles.count, stride: stride)
   }
 }
 
@@ -72,61 +72,59 @@ extension CPUCompiler {
       shared ? winograd.tiles(budget: 20 << 20, least: 64) : winograd.tiles(budget: 600 << 10, least: 32)
     let inputStride = winograd.stride(tiles: group, channels: inputs)
     let outputStride = winograd.stride(tiles: group, channels: outputs)
-    let source = winograd.side(channels: inputs, stride: inputStride)
-    let target = winograd.side(channels: outputs, stride: outputStride)
     let perGroup = 36 * (inputStride + outputStride)
     scratch.reserve(floats: winograd.filterCount + (shared ? 1 : Parallel.threads) * perGroup)
     let groups = (winograd.tiles + group - 1) / group
     let scratch = scratch
 
-    func products(_ tiles: Int, _ xi: Int, _ u: UnsafePointer<Float>, _ v: UnsafeMutablePointer<Float>) {
-      product(
-        tiles, outputs, inputs, v + xi * inputStride, inputs, u + xi * inputs * outputs, outputs,
-        v + 36 * inputStride + xi * outputStride, outputs)
-    }
-    func transform(_ tiles: Range<Int>, from first: Int, _ v: UnsafeMutablePointer<Float>) {
-      withUnsafePointer(to: source) { source in
-        withUnsafePointer(to: prologue) {
-          pbe_winograd_input(
-            x, source, $0, v + (tiles.lowerBound - first) * inputs, tiles.lowerBound, tiles.upperBound)
-        }
+    // The three phases of a group of tiles, each for a part of it.
+    func transform(_ part: Range<Int>, of group: Range<Int>, _ v: UnsafeMutablePointer<Float>) {
+      var source = winograd.side(group, channels: inputs, stride: inputStride)
+      withUnsafePointer(to: prologue) {
+        pbe_winograd_input(x, &source, $0, v, part.lowerBound, part.upperBound)
       }
     }
-    func finish(_ tiles: Range<Int>, from first: Int, _ v: UnsafeMutablePointer<Float>) {
-      withUnsafePointer(to: target) {
-        pbe_winograd_output(
-          v + 36 * inputStride + (tiles.lowerBound - first) * outputs, $0, bias, residual, accumulate ? 1 : 0,
-          y,
-          tiles.lowerBound, tiles.upperBound)
-      }
+    func multiply(
+      _ xi: Int, of group: Range<Int>, _ u: UnsafePointer<Float>, _ v: UnsafeMutablePointer<Float>
+    ) {
+      pbe_panel_product(
+        v + xi * inputStride, u + xi * inputs * outputs, v + 36 * inputStride + xi * outputStride,
+        group.count,
+        inputs, outputs)
+    }
+    func finish(_ part: Range<Int>, of group: Range<Int>, _ v: UnsafeMutablePointer<Float>) {
+      var target = winograd.side(group, channels: outputs, stride: outputStride)
+      pbe_winograd_output(
+        v + 36 * inputStride, &target, bias, residual, accumulate ? 1 : 0, y, part.lowerBound, part.upperBound
+      )
     }
 
     return { _ in
       let u = scratch.floats
-      Parallel.ranges(winograd.inputs, grain: 16) {
+      Parallel.ranges(outputs / 16, grain: 1) {
         pbe_winograd_filter(
           filter, u, winograd.inputs, winograd.outputs, transposed ? 1 : 0, $0.lowerBound, $0.upperBound)
       }
       if shared {
         let v = u + winograd.filterCount
         for block in 0..<groups {
-          let first = block * group
-          let count = min(winograd.tiles, first + group) - first
-          Parallel.ranges(count, grain: 16) {
-            transform(first + $0.lowerBound..<first + $0.upperBound, from: first, v)
+          let tiles = block * group..<min(winograd.tiles, (block + 1) * group)
+          func parts(_ body: (Range<Int>) -> Void) {
+            Parallel.ranges(tiles.count, grain: 16) {
+              body(tiles.lowerBound + $0.lowerBound..<tiles.lowerBound + $0.upperBound)
+            }
           }
-          Parallel.blocks(36) { _, xi in products(count, xi, u, v) }
-          Parallel.ranges(count, grain: 16) {
-            finish(first + $0.lowerBound..<first + $0.upperBound, from: first, v)
-          }
+          parts { transform($0, of: tiles, v) }
+          Parallel.blocks(36) { _, xi in multiply(xi, of: tiles, u, v) }
+          parts { finish($0, of: tiles, v) }
         }
       } else {
         Parallel.blocks(groups) { thread, block in
           let v = u + winograd.filterCount + thread * perGroup
           let tiles = block * group..<min(winograd.tiles, (block + 1) * group)
-          transform(tiles, from: tiles.lowerBound, v)
-          for xi in 0..<36 { products(tiles.count, xi, u, v) }
-          finish(tiles, from: tiles.lowerBound, v)
+          transform(tiles, of: tiles, v)
+          for xi in 0..<36 { multiply(xi, of: tiles, u, v) }
+          finish(tiles, of: tiles, v)
         }
       }
     }
@@ -139,8 +137,6 @@ extension CPUCompiler {
     let group = winograd.tiles(budget: 8 << 20, least: 64)
     let inputStride = winograd.stride(tiles: group, channels: inputs)
     let outputStride = winograd.stride(tiles: group, channels: outputs)
-    let source = winograd.side(channels: inputs, stride: inputStride)
-    let target = winograd.side(channels: outputs, stride: outputStride)
     scratch.reserve(floats: winograd.filterCount + 36 * (inputStride + outputStride))
     let groups = (winograd.tiles + group - 1) / group
     let scratch = scratch
@@ -149,25 +145,18 @@ extension CPUCompiler {
       let v = sums + winograd.filterCount
       let z = v + 36 * inputStride
       for block in 0..<groups {
-        let first = block * group
-        let count = min(winograd.tiles, first + group) - first
-        Parallel.ranges(count, grain: 16) { range in
-          withUnsafePointer(to: source) { source in
-            withUnsafePointer(to: prologue) {
-              pbe_winograd_input(
-                x, source, $0, v + range.lowerBound * inputs, first + range.lowerBound,
-                first + range.upperBound)
-            }
-          }
-          withUnsafePointer(to: target) {
-            pbe_winograd_output_gradient(
-              dy, $0, z + range.lowerBound * outputs, first + range.lowerBound, first + range.upperBound)
-          }
+        let tiles = block * group..<min(winograd.tiles, (block + 1) * group)
+        Parallel.ranges(tiles.count, grain: 16) { part in
+          let (first, last) = (tiles.lowerBound + part.lowerBound, tiles.lowerBound + part.upperBound)
+          var source = winograd.side(tiles, channels: inputs, stride: inputStride)
+          withUnsafePointer(to: prologue) { pbe_winograd_input(x, &source, $0, v, first, last) }
+          var target = winograd.side(tiles, channels: outputs, stride: outputStride)
+          pbe_winograd_output_gradient(dy, &target, z, first, last)
         }
         Parallel.blocks(36) { _, xi in
-          product(
-            inputs, outputs, count, v + xi * inputStride, inputs, z + xi * outputStride, outputs,
-            sums + xi * inputs * outputs, outputs, transposeA: true, beta: block == 0 ? 0 : 1)
+          pbe_panel_product_transposed(
+            v + xi * inputStride, z + xi * outputStride, sums + xi * inputs * outputs, inputs, tiles.count,
+            outputs, block == 0 ? 0 : 1)
         }
       }
       Parallel.ranges(inputs, grain: 16) {
