@@ -24,7 +24,9 @@ struct OpenCLDevice: @unchecked Sendable {
   private static func discover() -> (devices: [OpenCLDevice], missing: String?) {
     guard pbe_opencl_is_open() != 0 else {
       return (
-        [], "no OpenCL loader: \(String(cString: pbe_opencl_problem())); install ocl-icd-libopencl1 and a driver")
+        [],
+        "no OpenCL loader: \(String(cString: pbe_opencl_problem())); install ocl-icd-libopencl1 and a driver"
+      )
     }
     var count: cl_uint = 0
     let status = clGetPlatformIDs(0, nil, &count)
@@ -32,7 +34,9 @@ struct OpenCLDevice: @unchecked Sendable {
       let reason =
         status == CL_SUCCESS || status == pbe_CL_PLATFORM_NOT_FOUND_KHR ? "" : ": \(OpenCLError.name(status))"
       return (
-        [], "no OpenCL platform is installed\(reason); install the GPU's driver, or for the CPU pocl-opencl-icd")
+        [],
+        "no OpenCL platform is installed\(reason); install the GPU's driver, or for the CPU pocl-opencl-icd"
+      )
     }
     var platforms = [cl_platform_id?](repeating: nil, count: Int(count))
     guard clGetPlatformIDs(count, &platforms, nil) == CL_SUCCESS else {
