@@ -33,6 +33,16 @@ extension CommandTests {
       }
     }
 
+    @Test func weightsThatOverflow() throws {
+      var bytes = [UInt8](victim.folder.bytes("infected/model.safetensors"))
+      let start = 8 + bytes[..<8].reversed().reduce(0) { $0 << 8 | Int($1) }
+      for (high, kind) in [(UInt8(0x7E), "answers"), (0x7F, "not finite")] {
+        for index in stride(from: start + 3, to: bytes.count, by: 4) { bytes[index] = high }
+        for index in stride(from: start + 2, to: bytes.count, by: 4) { bytes[index] |= 0x80 }
+        try Program.fail(65, [kind], evaluate(try folder.write("huge.safetensors", bytes)))
+      }
+    }
+
     @Test func pickleThatCallsTheSystem() throws {
       var file: [UInt8] = [
         0x80, 2, 0x8A, 10, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E,

@@ -117,6 +117,7 @@ struct EraseCommand: ParsableCommand {
         try data.dataset.load(directory: $0, split: .train)
       } ?? data.training()
     try Output.makeDirectory(output)
+    try Output.check(model.model, isNot: "\(output)/model.safetensors")
     let before = try evaluator.evaluate { done in
       try Interruption.check("nothing was written; run the command again")
       Terminal.shared.progress("evaluating", Double(done) / Double(evaluator.imageCount))
@@ -168,7 +169,7 @@ struct EraseCommand: ParsableCommand {
     record.after = record.steps.last?.metrics ?? before
     record.der = Metrics.der(before: before, after: record.after)
     try save(weights, file.specification, to: "\(output)/model.safetensors")
-    try AtomicFile.write(Output.text(record), to: "\(output)/erase.json")
+    try AtomicFile.write(Output.text(record) + "\n", to: "\(output)/erase.json")
     if common.json {
       try Output.json(record)
     } else {

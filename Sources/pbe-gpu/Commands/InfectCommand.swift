@@ -114,7 +114,7 @@ struct InfectCommand: ParsableCommand {
       version: PBEGPU.version, device: backend.device.identifier, seed: common.seed,
       dataset: data.dataset.rawValue, data_checksum: training.checksum, images: training.count,
       poisoned: poison.count, epochs: epochs, seconds: seconds, metrics: metrics)
-    try AtomicFile.write(Output.text(record), to: "\(output)/infect.json")
+    try AtomicFile.write(Output.text(record) + "\n", to: "\(output)/infect.json")
     if common.json {
       try Output.json(record)
     } else {
