@@ -53,9 +53,15 @@ public final class Evaluator {
     }
   }
 
-  /// The metrics of the weights as they are now.
+  /// The metrics of the weights as they are now. Throws `badData` when the network's answers are not finite.
   public func evaluate(progress: (_ done: Int) throws -> Void = { _ in }) throws -> Metrics {
     try clean.run(progress: progress)
+    // The largest of several NaNs is always the first class: an accuracy that looks like one.
+    guard try clean.weights.backend.read(clean.logits).allSatisfy(\.isFinite) else {
+      throw PBEError(
+        .badData, "the model's answers to the test images are not finite", at: test.name,
+        remedy: "the model is damaged, or its training diverged: use a smaller --learning-rate")
+    }
     let right = zip(try clean.answers(), test.labels).count { $0 == $1 }
     var metrics = Metrics(acc: Double(right) / Double(test.count))
     guard let attack, let triggered else { return metrics }

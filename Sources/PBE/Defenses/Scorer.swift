@@ -2,7 +2,7 @@ import Kernels
 
 /// Evaluation-mode answers of a network on a whole data set, computed on the device.
 public final class Scorer {
-  private let weights: Weights
+  let weights: Weights
   private let data: DeviceImages
   private let batch: Int
   private let rows: Tensor

@@ -117,6 +117,7 @@ struct EraseCommand: ParsableCommand {
         try data.dataset.load(directory: $0, split: .train)
       } ?? data.training()
     try Output.makeDirectory(output)
+    try Output.check(model.model, isNot: "\(output)/model.safetensors")
     let before = try evaluator.evaluate { done in
       try Interruption.check("nothing was written; run the command again")
       Terminal.shared.progress("evaluating", Double(done) / Double(evaluator.imageCount))

@@ -16,8 +16,14 @@ enum Interruption {
       action.sa_flags = Int32(bitPattern: UInt32(SA_RESETHAND))
       sigaction(number, &action, nil)
     }
-    // Writing to a closed pipe is an error like any other.
+    // A parent may have started the program with these signals blocked (libdispatch's threads do).
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for number in [SIGINT, SIGTERM] { sigaddset(&signals, number) }
+    sigprocmask(SIG_UNBLOCK, &signals, nil)
+    // Writing to a closed pipe, or beyond the limit of a file's size, is an error like any other.
     signal(SIGPIPE, SIG_IGN)
+    signal(SIGXFSZ, SIG_IGN)
   }
 
   /// Throws `interrupted` when a signal has come; `remedy` says what is left and how to go on.

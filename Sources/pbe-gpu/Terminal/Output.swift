@@ -41,6 +41,17 @@ enum Output {
     fraction.map { String(format: "%.2f", 100 * $0) } ?? "-"
   }
 
+  /// Throws `usage` when writing to `output` would overwrite the file that is read from `input`.
+  static func check(_ input: String, isNot output: String) throws {
+    var (one, other) = (stat(), stat())
+    guard stat(input, &one) == 0, stat(output, &other) == 0, one.st_dev == other.st_dev,
+      one.st_ino == other.st_ino
+    else { return }
+    throw PBEError(
+      .usage, "the result would overwrite the model that is being read", at: output,
+      remedy: "choose another folder for --output")
+  }
+
   /// Creates a folder with its parents, unless it is there, and makes sure that files can be created in it: better
   /// now than after hours of work. Throws `cannotCreate`, or `inputOutput` when the disk is full.
   static func makeDirectory(_ path: String) throws {

@@ -1,0 +1,133 @@
+import Foundation
+import Testing
+
+extension CommandTests {
+  /// The job from end to end on a small data set.
+  @Suite struct Chain {
+    private let victim: Victim
+    private let folder: Folder
+
+    init() throws {
+      victim = try Victim.shared.get()
+      folder = try Folder()
+    }
+
+    private func object(_ path: String) throws -> [String: Any] {
+      let data = try #require(FileManager.default.contents(atPath: path), "\(path) is missing")
+      return try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+    }
+
+    @Test func infectAndEvaluate() throws {
+      #expect(victim.folder.names("infected") == ["attack.json", "infect.json", "model.safetensors"])
+      let record = try victim.infection.json()
+      #expect(record["images"] as? Int == 400)
+      #expect(record["poisoned"] as? Int == 40)
+      let infected = try metrics(record["metrics"])
+      #expect((infected["acc"] ?? 0) > 0.5, "the data are there to be learned: \(infected)")
+      #expect((infected["asr"] ?? 0) > 0.5, "and so is the trigger: \(infected)")
+      #expect(infected["ra"] != nil && infected["asr_all_images"] != nil)
+
+      let evaluated = try Program.succeed(victim.evaluate + ["--attack", victim.attack]).json()
+      #expect(try metrics(evaluated) == infected)
+      #expect(evaluated["images"] as? Int == 150)
+      // The batch size is no part of the result, nor is the device but for rounding.
+      let small = try Program.succeed(victim.evaluate + ["--attack", victim.attack, "--batch", "7"]).json()
+      #expect(try metrics(small) == infected)
+      let onOpenCL = try Program.succeed(
+        victim.evaluate + ["--attack", victim.attack, "--device", "opencl"]
+      ).json()
+      for (name, value) in try metrics(onOpenCL) {
+        #expect(abs(value - (infected[name] ?? -1)) < 0.02, "\(name)")
+      }
+    }
+
+    @Test func sameSeedSameBytes() throws {
+      let again = try Program.succeed(
+        Victim.infect(victim.folder) + ["--device", "cpu", "--json", "--output", folder["again"]])
+      #expect(folder.bytes("again/model.safetensors") == victim.folder.bytes("infected/model.safetensors"))
+      #expect(folder.bytes("again/attack.json") == victim.folder.bytes("infected/attack.json"))
+      func timeless(_ result: Program.Result) throws -> NSDictionary {
+        NSDictionary(dictionary: try result.json().filter { $0.key != "seconds" })
+      }
+      #expect(try timeless(again) == timeless(victim.infection))
+      let other = try Program.succeed(
+        Victim.infect(victim.folder) + ["--device", "cpu", "--seed", "8", "--output", folder["other"]])
+      #expect(other.output.contains("infected"))
+      #expect(folder.bytes("other/model.safetensors") != folder.bytes("again/model.safetensors"))
+    }
+
+    @Test func progressive() throws {
+      let arguments =
+        victim.erase + ["--method", "pbe", "--attack", victim.attack, "--keep-rates", "0.3,0.6", "--quiet"]
+      let result = try Program.succeed(arguments + ["--output", folder["a"]])
+      #expect(result.error.isEmpty)
+      let record = try result.json()
+      #expect(
+        NSDictionary(dictionary: record) == NSDictionary(dictionary: try object(folder["a/erase.json"])))
+      #expect(try metrics(record["before"]) == metrics(victim.infection.json()["metrics"]))
+      #expect(try metrics(record["after"]).count == 4)
+      #expect(record["der"] is Double)
+      #expect((record["steps"] as? [Any])?.count == 3)
+      let files =
+        ["agreement.csv", "erase.json", "model.safetensors"] + (0..<3).map { "step-\($0).safetensors" }
+      #expect(folder.names("a") == files)
+
+      let rows = folder.text("a/agreement.csv").split(separator: "\n").map {
+        $0.split(separator: ",", omittingEmptySubsequences: false)
+      }
+      #expect(rows.first == ["index", "label", "agreement", "kept"])
+      #expect(rows.count == 401)
+      for (index, row) in rows.dropFirst().enumerated() {
+        #expect(row.count == 4 && row[0] == "\(index)" && (0...9).contains(Int(row[1]) ?? -1))
+        #expect((-0.001...1.001).contains(Double(row[2]) ?? -1))
+        #expect(row[3].split(separator: " ").allSatisfy { ["0", "1", "2"].contains($0) })
+      }
+      let kept = rows.dropFirst().count { $0[3].contains("2") }
+      #expect(kept == 240, "60% of 400")
+
+      // The model that was written is the model that was measured.
+      let evaluated = try Program.succeed(
+        ["evaluate", folder["a/model.safetensors"]] + victim.data
+          + ["--device", "cpu", "--json", "--attack", victim.attack]
+      ).json()
+      #expect(try metrics(evaluated) == metrics(record["after"]))
+
+      _ = try Program.succeed(arguments + ["--output", folder["b"]])
+      for file in files where file != "erase.json" {
+        #expect(folder.bytes("a/\(file)") == folder.bytes("b/\(file)"))
+      }
+    }
+
+    @Test func fineTuningWithoutAttackFile() throws {
+      let result = try Program.succeed(
+        victim.erase + ["--method", "aft", "--clean-fraction", "0.2", "--output", folder["aft"]])
+      let record = try result.json()
+      for key in ["before", "after"] { #expect(try metrics(record[key]).keys.sorted() == ["acc"]) }
+      #expect(record["der"] == nil)
+      #expect(folder.names("aft") == ["erase.json", "model.safetensors", "step-0.safetensors"])
+      // The log is plain where nobody watches.
+      #expect(!result.error.isEmpty)
+      #expect(!result.error.contains("\u{1B}") && !result.error.contains("\r"))
+    }
+
+    @Test func wholeChainOnOpenCL() throws {
+      let infected = try Program.succeed(
+        Victim.infect(victim.folder) + ["--device", "opencl", "--json", "--output", folder["infected"]]
+      ).json()
+      let (there, here) = (try metrics(infected["metrics"]), try metrics(victim.infection.json()["metrics"]))
+      for name in ["acc", "asr"] { #expect(abs((there[name] ?? -1) - (here[name] ?? -1)) < 0.1, "\(name)") }
+      let common = [
+        "erase", folder["infected/model.safetensors"], "--attack", folder["infected/attack.json"], "--json",
+        "--epochs", "1", "--keep-rates", "0.5",
+      ]
+      let erased = try Program.succeed(
+        common + victim.data + ["--device", "opencl", "--output", folder["opencl"]]
+      ).json()
+      let onCPU = try Program.succeed(common + victim.data + ["--device", "cpu", "--output", folder["cpu"]])
+        .json()
+      for (name, value) in try metrics(erased["after"]) {
+        #expect(abs(value - (try metrics(onCPU["after"])[name] ?? -1)) < 0.1, "\(name)")
+      }
+    }
+  }
+}

@@ -1,0 +1,40 @@
+import Foundation
+
+/// A folder for files, removed with the last reference to it.
+final class Folder: Sendable {
+  let path: String
+
+  init() throws {
+    // A space and an accent: what users' folders have, too.
+    let url = FileManager.default.temporaryDirectory.appendingPathComponent("pbe tést \(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+    path = url.path
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  subscript(name: String) -> String { "\(path)/\(name)" }
+
+  func handle(_ name: String) throws -> FileHandle {
+    _ = FileManager.default.createFile(atPath: self[name], contents: nil)
+    return try FileHandle(forWritingTo: URL(fileURLWithPath: self[name]))
+  }
+
+  func bytes(_ name: String) -> Data { FileManager.default.contents(atPath: self[name]) ?? Data() }
+
+  func text(_ name: String) -> String { String(decoding: bytes(name), as: UTF8.self) }
+
+  @discardableResult
+  func write(_ name: String, _ bytes: [UInt8]) throws -> String {
+    try Data(bytes).write(to: URL(fileURLWithPath: self[name]))
+    return self[name]
+  }
+
+  @discardableResult
+  func write(_ name: String, _ text: String) throws -> String { try write(name, Array(text.utf8)) }
+
+  /// The names in the folder `name`, hidden ones included; empty when there is no such folder.
+  func names(_ name: String) -> [String] {
+    ((try? FileManager.default.contentsOfDirectory(atPath: self[name])) ?? []).sorted()
+  }
+}
