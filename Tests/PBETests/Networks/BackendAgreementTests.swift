@@ -84,7 +84,13 @@ struct BackendAgreementTests {
       for (index, parameter) in reference.weights.graph.parameters.enumerated() {
         let after = try TestDevices.cpu.read(reference.weights.tensor(parameter.name))
         let other = try backend.read(steps.weights.tensor(parameter.name))
-        #expect(normalisedError(other, after) < 1e-8, "\(parameter.name)")
+        // What the step changed, so that the weights don't hide it. A single ReLU whose input rounds to the other side
+        // of zero, one of some ten thousand, makes an error of 1e-5 to 1e-4; each operator alone is held to 1e-10 by
+        // the parity table, and a wrong term would be 1e-2 or more.
+        let (change, otherChange) = (
+          zip(after, saved[index]).map { $0 - $1 }, zip(other, saved[index]).map { $0 - $1 }
+        )
+        #expect(normalisedError(otherChange, change) < 1e-3, "\(parameter.name)")
         moved += normalisedError(saved[index], after)
         try TestDevices.cpu.write(saved[index], to: reference.weights.tensor(parameter.name))
       }
