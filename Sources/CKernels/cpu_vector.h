@@ -8,7 +8,11 @@
 // One copy of a function per instruction set, chosen when the program starts: the only way to use AVX2 and AVX-512
 // without compiling for one machine. By levels of features, since a processor's name ("arch=haswell") matches that
 // vendor's chip alone. Elsewhere (Arm) the baseline has what is needed.
-#if defined(__x86_64__) && defined(__linux__)
+#if !defined(__has_feature)
+#define __has_feature(x) 0
+#endif
+// The thread sanitizer is not ready yet when the clones are chosen.
+#if defined(__x86_64__) && defined(__linux__) && !__has_feature(thread_sanitizer)
 #define CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define CLONES

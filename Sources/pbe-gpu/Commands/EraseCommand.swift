@@ -197,7 +197,7 @@ struct EraseCommand: ParsableCommand {
     observer.finished = { step in
       try save(weights, specification, to: "\(output)/step-\(step).safetensors")
       let metrics = try evaluator.evaluate { _ in try Interruption.check(stopped) }
-      log.info("after step \(step + 1): \(Self.summary(metrics))")
+      log.info("after step \(step + 1) (step-\(step).safetensors): \(Self.summary(metrics))")
       return metrics
     }
     return observer
