@@ -70,11 +70,10 @@ CLONES void pbe_apply_trigger(const float *x, const float *pattern, const float 
 
 CLONES void pbe_sgd(float *restrict p, const float *restrict g, float *restrict v, float rate, float momentum,
                     float decay, int nesterov, ptrdiff_t count) {
-  float ahead = nesterov ? momentum : 0.0f, now = nesterov ? 0.0f : 1.0f;
   for (ptrdiff_t i = 0; i < count; i++) {
     float gradient = g[i] + decay * p[i], velocity = momentum * v[i] + gradient;
     v[i] = velocity;
-    p[i] -= rate * (nesterov ? gradient + ahead * velocity : now * velocity);
+    p[i] -= rate * (nesterov ? gradient + momentum * velocity : velocity);
   }
 }
 

@@ -13,6 +13,11 @@ enum TestDevices {
   static var cpu: any Backend { usable[0] }
 }
 
+/// The suites that compute on ``TestDevices``, one after the other: a backend is for one thread at a time, and suites of
+/// their own would run side by side.
+@Suite(.serialized)
+enum DeviceTests {}
+
 /// The normalised error |a-b|^2 / |b|^2 of the parity tests.
 func normalisedError(_ a: [Float], _ b: [Double]) -> Double {
   precondition(a.count == b.count)

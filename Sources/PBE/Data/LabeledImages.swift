@@ -84,13 +84,7 @@ public struct LabeledImages: Sendable, Equatable {
   /// represents the whole although files are often sorted by class, and a larger part holds every smaller one.
   public func sampleIndices(_ limit: Int, seed: UInt64 = 0) -> [Int] {
     guard limit < count else { return Array(0..<count) }
-    var order = Array(0..<count)
-    var stream = PhiloxStream(seed: seed, purpose: Self.samplePurpose)
-    // Not `shuffle(using:)`: its use of the random numbers may change between Swift releases.
-    for position in 0..<max(limit, 0) {
-      let offset = (UInt64(stream.nextWord()) * UInt64(count - position)) >> 32
-      order.swapAt(position, position + Int(offset))
-    }
+    let order = Permutation.of(count, seed: seed, purpose: RandomPurpose.subset)
     return order.prefix(max(limit, 0)).sorted()
   }
 
@@ -108,9 +102,6 @@ public struct LabeledImages: Sendable, Equatable {
       width: width, height: height, channels: channels,
       planar: Array(pixels[index * imageSize..<(index + 1) * imageSize]))
   }
-
-  /// "LIMT": keeps the choice of a part independent of the other streams of the same seed.
-  private static let samplePurpose: UInt32 = 0x4C49_4D54
 
   private static func product(_ factors: [Int]) -> Int? {
     var result = 1

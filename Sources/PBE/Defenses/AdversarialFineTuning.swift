@@ -4,7 +4,7 @@ import Kernels
 /// then on plain images (METHOD, sections 1.1, 1.4 and 1.7).
 public struct AdversarialFineTuning: Sendable, Codable, Hashable {
   /// How it fine-tunes.
-  public var tuning = FineTuning()
+  public var tuning = TrainingSettings()
   /// All epochs.
   public var epochs = 20
   /// The first of them, which train on adversarial examples.

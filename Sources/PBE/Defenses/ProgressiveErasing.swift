@@ -8,7 +8,7 @@ import Kernels
 /// with the highest agreement, and so on.
 public struct ProgressiveErasing: Sendable, Codable, Hashable {
   /// How it fine-tunes.
-  public var tuning = FineTuning()
+  public var tuning = TrainingSettings()
   /// The share of the training set that step 0 draws at random.
   public var initial_fraction = 0.05
   /// The share of the training set, by highest agreement, that each later step takes.

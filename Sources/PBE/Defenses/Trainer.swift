@@ -3,27 +3,6 @@ import Kernels
 /// Trains a network on batches of a data set, on plain or on adversarial examples: gathering, trigger, augmentation,
 /// attack, forward, backward and update, all on the device. The one training loop of `infect`, AFT and PBE.
 public final class Trainer {
-  /// How batches are made and learned from.
-  public struct Settings: Sendable {
-    /// Images per step.
-    public var batch = 128
-    /// How images are augmented; `nil` for not at all.
-    public var augmentation: Augmentation?
-    /// How adversarial examples are made.
-    public var attack = PGD()
-    /// Decay of the velocity.
-    public var momentum: Float = 0.9
-    /// L2 penalty.
-    public var weightDecay: Float = 5e-4
-    /// The key of all random numbers.
-    public var seed: UInt64 = 0
-    /// A new order of the images each epoch.
-    public var shuffles = true
-
-    /// The paper's settings without augmentation.
-    public init() {}
-  }
-
   /// What one epoch did.
   public struct Epoch: Sendable {
     /// The mean loss, before each update.
@@ -37,6 +16,7 @@ public final class Trainer {
   /// The plans of one batch size.
   private struct Plan {
     let load: any Executable
+    let start: any Executable
     let pgd: any Executable
     let clean: any Executable
     let adversarial: any Executable
@@ -44,7 +24,7 @@ public final class Trainer {
 
   private let weights: Weights
   private let data: DeviceImages
-  private let settings: Settings
+  private let settings: TrainingSettings
   private let optimizer: Optimizer
   private let rows: Tensor
   private let totals: Tensor
@@ -56,11 +36,11 @@ public final class Trainer {
   private(set) var steps: UInt32 = 0
 
   /// Creates a trainer. Throws `device` when there is not enough memory.
-  public init(_ weights: Weights, data: DeviceImages, settings: Settings) throws {
+  public init(_ weights: Weights, data: DeviceImages, settings: TrainingSettings) throws {
     self.weights = weights
     self.data = data
     self.settings = settings
-    optimizer = try Optimizer(weights, momentum: settings.momentum, weightDecay: settings.weightDecay)
+    optimizer = try Optimizer(weights, momentum: settings.momentum, weightDecay: settings.weight_decay)
     rows = try weights.backend.makeTensor(Shape(data.count, 1), type: .int32)
     totals = try weights.backend.makeTensor(.vector(2))
     attackTotals = try weights.backend.makeTensor(.vector(2))
@@ -83,18 +63,18 @@ public final class Trainer {
     load.append(.copy(Copy(input: loaded.labels, output: load.bind(labels))))
     load.append(.copy(Copy(input: loaded.samples, output: load.bind(samples))))
     load.append(.copy(Copy(input: pictures, output: load.bind(images))))
-    let start = load.bind(example)
-    if settings.attack.randomStart {
-      let noise = load.temporary(images.shape)
-      load.append(
+    let attack = settings.attack
+    var start = Program()
+    if attack.randomStart {
+      let noise = start.temporary(images.shape)
+      start.append(
         .randomUniform(
           RandomUniform(
-            samples: loaded.samples, output: noise, low: -settings.attack.epsilon,
-            high: settings.attack.epsilon,
+            samples: start.bind(samples), output: noise, low: -attack.epsilon, high: attack.epsilon,
             seed: settings.seed, purpose: RandomPurpose.randomStart)))
-      load.append(.add(Add(a: pictures, b: noise, output: start)))
+      start.append(.add(Add(a: start.bind(images), b: noise, output: start.bind(example))))
     } else {
-      load.append(.copy(Copy(input: pictures, output: start)))
+      start.append(.copy(Copy(input: start.bind(images), output: start.bind(example))))
     }
 
     func train(_ input: Tensor) throws -> Program {
@@ -103,13 +83,14 @@ public final class Trainer {
         seed: settings.seed)
     }
     let compiled = try backend.compile([
-      load,
+      load, start,
       Plans.pgdStep(
         weights, adversarial: example, origin: images, labels: labels, samples: samples, totals: attackTotals,
-        attack: settings.attack),
+        attack: attack),
       train(images), train(example),
     ])
-    let plan = Plan(load: compiled[0], pgd: compiled[1], clean: compiled[2], adversarial: compiled[3])
+    let plan = Plan(
+      load: compiled[0], start: compiled[1], pgd: compiled[2], clean: compiled[3], adversarial: compiled[4])
     plans[batch] = plan
     return plan
   }
@@ -147,6 +128,7 @@ public final class Trainer {
         rowOffset: Int32(first), epoch: epochs, step: steps, learningRate: learningRate(step, count))
       try plan.load.run(parameters)
       if step < adversarialBatches {
+        try plan.start.run(parameters)
         for _ in 0..<settings.attack.steps { try plan.pgd.run(parameters) }
         try plan.adversarial.run(parameters)
       } else {

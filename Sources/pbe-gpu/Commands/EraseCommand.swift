@@ -90,8 +90,8 @@ struct EraseCommand: ParsableCommand {
     var aft: AdversarialFineTuning?
   }
 
-  private var tuning: FineTuning {
-    var tuning = FineTuning()
+  private var tuning: TrainingSettings {
+    var tuning = TrainingSettings()
     tuning.batch = sgd.batch
     tuning.learning_rate = Float(learningRate)
     tuning.schedule = schedule

@@ -66,11 +66,11 @@ struct InfectCommand: ParsableCommand {
     let images = try PoisonedTraining.load(training, file, poison, on: backend)
     try Output.makeDirectory(output)
 
-    var settings = Trainer.Settings()
+    var settings = TrainingSettings()
     settings.batch = sgd.batch
     settings.augmentation = augmentation.augmentation(flips: data.flips)
     settings.momentum = Float(sgd.momentum)
-    settings.weightDecay = Float(sgd.weightDecay)
+    settings.weight_decay = Float(sgd.weightDecay)
     settings.seed = common.seed
     let trainer = try Trainer(weights, data: images, settings: settings)
     log.info(

@@ -17,6 +17,9 @@ struct ParityCommand: ParsableCommand {
   @Option(help: "Only cases whose name contains this text.")
   var filter: String?
 
+  @Flag(help: "Also the sums of real batches, which take some minutes on two cores.")
+  var large = false
+
   @Flag(help: "Print one JSON object on standard output.")
   var json = false
 
@@ -41,14 +44,16 @@ struct ParityCommand: ParsableCommand {
     let backends =
       try device.map { [try Devices.open($0)] }
       ?? Devices.all().filter { $0.unusable == nil }.map { try Devices.open($0.identifier) }
-    let count = ParityTable.all.count { filter.map($0.name.contains) ?? true }
+    let count = (ParityTable.all + (large ? ParityTable.large : [])).count {
+      filter.map($0.name.contains) ?? true
+    }
     guard count > 0 else {
       throw PBEError(.usage, "no case has this in its name", at: "--filter \(filter ?? "")")
     }
     var record = Record(devices: [], opencl_missing: OpenCLBackend.missing)
     for backend in backends {
       var done = 0
-      let results = ParityRunner.run(on: backend, filter: filter ?? "") { result in
+      let results = ParityRunner.run(on: backend, filter: filter ?? "", large: large) { result in
         done += 1
         Terminal.shared.progress("\(backend.device.identifier): \(result.name)", Double(done) / Double(count))
         if !result.passed { Terminal.shared.error(result.description) }

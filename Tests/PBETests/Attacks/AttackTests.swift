@@ -4,121 +4,123 @@ import Testing
 
 @testable import PBE
 
-@Suite(.serialized)
-struct AttackTests {
-  private func triggered(_ attack: any Attack, _ pixels: [Float], _ shape: Shape, on backend: any Backend)
-    throws
-    -> [Float]
-  {
-    let trigger = try attack.makeTrigger(
-      image: Shape(1, shape.c, shape.h, shape.w), directory: ".", on: backend)
-    let output = try backend.makeTensor(shape, role: .image)
-    var program = Program()
-    let images = program.bind(try backend.makeTensor(pixels, shape: shape, role: .image))
-    let result = trigger.apply(to: images, flags: nil, in: &program)
-    program.append(.copy(Copy(input: result, output: program.bind(output))))
-    try backend.compile([program])[0].run(RunParameters())
-    return try backend.read(output)
-  }
+extension DeviceTests {
+  @Suite(.serialized)
+  struct AttackTests {
+    private func triggered(_ attack: any Attack, _ pixels: [Float], _ shape: Shape, on backend: any Backend)
+      throws
+      -> [Float]
+    {
+      let trigger = try attack.makeTrigger(
+        image: Shape(1, shape.c, shape.h, shape.w), directory: ".", on: backend)
+      let output = try backend.makeTensor(shape, role: .image)
+      var program = Program()
+      let images = program.bind(try backend.makeTensor(pixels, shape: shape, role: .image))
+      let result = trigger.apply(to: images, flags: nil, in: &program)
+      program.append(.copy(Copy(input: result, output: program.bind(output))))
+      try backend.compile([program])[0].run(RunParameters())
+      return try backend.read(output)
+    }
 
-  /// The grid of the paper's code, in the lower right corner, and nothing else changes.
-  @Test(arguments: TestDevices.usable.indices)
-  func gridTrigger(_ device: Int) throws {
-    let shape = Shape(2, 3, 6, 5)
-    let pixels = (0..<shape.count).map { Float($0 % 7) / 10 + 0.1 }
-    let result = try triggered(BadNet(), pixels, shape, on: TestDevices.usable[device])
-    let grid: [[Float]] = [[0, 0, 1], [0, 1, 0], [1, 0, 1]]
-    for n in 0..<2 {
-      for c in 0..<3 {
-        for i in 0..<6 {
-          for j in 0..<5 {
-            let at = ((n * 3 + c) * 6 + i) * 5 + j
-            let wanted = i >= 3 && j >= 2 ? grid[i - 3][j - 2] : pixels[at]
-            #expect(result[at] == wanted)
+    /// The grid of the paper's code, in the lower right corner, and nothing else changes.
+    @Test(arguments: TestDevices.usable.indices)
+    func gridTrigger(_ device: Int) throws {
+      let shape = Shape(2, 3, 6, 5)
+      let pixels = (0..<shape.count).map { Float($0 % 7) / 10 + 0.1 }
+      let result = try triggered(BadNet(), pixels, shape, on: TestDevices.usable[device])
+      let grid: [[Float]] = [[0, 0, 1], [0, 1, 0], [1, 0, 1]]
+      for n in 0..<2 {
+        for c in 0..<3 {
+          for i in 0..<6 {
+            for j in 0..<5 {
+              let at = ((n * 3 + c) * 6 + i) * 5 + j
+              let wanted = i >= 3 && j >= 2 ? grid[i - 3][j - 2] : pixels[at]
+              #expect(result[at] == wanted)
+            }
           }
         }
       }
     }
-  }
 
-  @Test func patchOutsideTheImage() {
-    #expect {
-      try BadNet(row: 30, column: 30).makeTrigger(
-        image: Shape(1, 3, 32, 32), directory: ".", on: TestDevices.cpu)
-    } throws: { ($0 as? PBEError)?.kind == .badData }
-    #expect {
-      try BadNet(row: .min, column: 0).makeTrigger(
-        image: Shape(1, 3, 32, 32), directory: ".", on: TestDevices.cpu)
-    } throws: { ($0 as? PBEError)?.kind == .badData }
-  }
-
-  @Test func addedImageIsClipped() throws {
-    let folder = try ScratchFolder()
-    let picture = try Picture(width: 2, height: 2, channels: 3, pixels: Array(repeating: 255, count: 12))
-    try Data(picture.png()).write(to: URL(fileURLWithPath: "\(folder.path)/white.png"))
-    let attack = ImageTrigger(image: "\(folder.path)/white.png", alpha: 0.5, combination: .add)
-    let pixels: [Float] = (0..<12).map { Float($0) / 12 }
-    let result = try triggered(attack, pixels, Shape(1, 3, 2, 2), on: TestDevices.cpu)
-    for (value, pixel) in zip(result, pixels) { #expect(abs(value - min(1, pixel + 0.5)) < 1e-6) }
-    let blend = ImageTrigger(image: "\(folder.path)/white.png", alpha: 0.25)
-    let blended = try triggered(blend, pixels, Shape(1, 3, 2, 2), on: TestDevices.cpu)
-    for (value, pixel) in zip(blended, pixels) { #expect(abs(value - (0.75 * pixel + 0.25)) < 1e-6) }
-  }
-
-  @Test func poisonIsFixedByItsSeed() throws {
-    let images = try barImages(200, seed: 1)
-    let file = AttackFile(BadNet(), target: 2, poisonRate: 0.1, poisonSeed: 5)
-    let set = PoisonedSet(images, file)
-    #expect(set.count == 20)
-    #expect(set == PoisonedSet(images, file))
-    var other = file
-    other.poisonSeed = 6
-    #expect(set.isPoisoned != PoisonedSet(images, other).isPoisoned)
-    for (index, poisoned) in set.isPoisoned.enumerated() {
-      #expect(set.labels[index] == (poisoned ? 2 : images.labels[index]))
+    @Test func patchOutsideTheImage() {
+      #expect {
+        try BadNet(row: 30, column: 30).makeTrigger(
+          image: Shape(1, 3, 32, 32), directory: ".", on: TestDevices.cpu)
+      } throws: { ($0 as? PBEError)?.kind == .badData }
+      #expect {
+        try BadNet(row: .min, column: 0).makeTrigger(
+          image: Shape(1, 3, 32, 32), directory: ".", on: TestDevices.cpu)
+      } throws: { ($0 as? PBEError)?.kind == .badData }
     }
-    // Drawn from all classes, the target's too.
-    let classes = Set(zip(images.labels, set.isPoisoned).filter(\.1).map(\.0))
-    #expect(classes.count == 4)
-  }
 
-  @Test func allToAllShiftsLabels() throws {
-    let images = try barImages(40, seed: 1)
-    let set = PoisonedSet(images, AttackFile(BadNet(), mode: .allToAll, target: 0, poisonRate: 1))
-    #expect(set.count == 40)
-    for (label, clean) in zip(set.labels, images.labels) { #expect(label == (clean + 1) % 4) }
-  }
+    @Test func addedImageIsClipped() throws {
+      let folder = try ScratchFolder()
+      let picture = try Picture(width: 2, height: 2, channels: 3, pixels: Array(repeating: 255, count: 12))
+      try Data(picture.png()).write(to: URL(fileURLWithPath: "\(folder.path)/white.png"))
+      let attack = ImageTrigger(image: "\(folder.path)/white.png", alpha: 0.5, combination: .add)
+      let pixels: [Float] = (0..<12).map { Float($0) / 12 }
+      let result = try triggered(attack, pixels, Shape(1, 3, 2, 2), on: TestDevices.cpu)
+      for (value, pixel) in zip(result, pixels) { #expect(abs(value - min(1, pixel + 0.5)) < 1e-6) }
+      let blend = ImageTrigger(image: "\(folder.path)/white.png", alpha: 0.25)
+      let blended = try triggered(blend, pixels, Shape(1, 3, 2, 2), on: TestDevices.cpu)
+      for (value, pixel) in zip(blended, pixels) { #expect(abs(value - (0.75 * pixel + 0.25)) < 1e-6) }
+    }
 
-  @Test func fileRoundTrip() throws {
-    let folder = try ScratchFolder()
-    let path = "\(folder.path)/attack.json"
-    let file = AttackFile(
-      BadNet(pattern: [[1, 0]], row: 3, column: -2), mode: .allToOne, target: 7, poisonRate: 0.05,
-      poisonSeed: 11)
-    try AtomicFile.write(file.encoded(), to: path)
-    let read = try AttackFile.load(path)
-    #expect(read.target == 7 && read.poisonRate == 0.05 && read.poisonSeed == 11 && read.mode == .allToOne)
-    let attack = try #require(read.attack as? BadNet)
-    #expect(attack.pattern == [[1, 0]] && attack.row == 3 && attack.column == -2)
-  }
+    @Test func poisonIsFixedByItsSeed() throws {
+      let images = try barImages(200, seed: 1)
+      let file = AttackFile(BadNet(), target: 2, poisonRate: 0.1, poisonSeed: 5)
+      let set = PoisonedSet(images, file)
+      #expect(set.count == 20)
+      #expect(set == PoisonedSet(images, file))
+      var other = file
+      other.poisonSeed = 6
+      #expect(set.isPoisoned != PoisonedSet(images, other).isPoisoned)
+      for (index, poisoned) in set.isPoisoned.enumerated() {
+        #expect(set.labels[index] == (poisoned ? 2 : images.labels[index]))
+      }
+      // Drawn from all classes, the target's too.
+      let classes = Set(zip(images.labels, set.isPoisoned).filter(\.1).map(\.0))
+      #expect(classes.count == 4)
+    }
 
-  @Test(arguments: [
-    "", "[]", "{}", #"{"attack": "unknown", "target": 1}"#, #"{"attack": "badnet"}"#,
-    #"{"attack": "badnet", "target": -1}"#, #"{"attack": "badnet", "target": "x"}"#,
-    #"{"attack": "badnet", "target": 1, "poison_rate": 2}"#, #"{"attack": "image", "target": 1}"#,
-    #"{"attack": "badnet", "target": 1, "mode": "some-to-some"}"#,
-    #"{"attack": "badnet", "target": 99999999999999999999}"#,
-  ])
-  func wrongFiles(_ text: String) throws {
-    let folder = try ScratchFolder()
-    let path = "\(folder.path)/attack.json"
-    try Data(text.utf8).write(to: URL(fileURLWithPath: path))
-    #expect { try AttackFile.load(path) } throws: { ($0 as? PBEError)?.kind == .badData }
-  }
+    @Test func allToAllShiftsLabels() throws {
+      let images = try barImages(40, seed: 1)
+      let set = PoisonedSet(images, AttackFile(BadNet(), mode: .allToAll, target: 0, poisonRate: 1))
+      #expect(set.count == 40)
+      for (label, clean) in zip(set.labels, images.labels) { #expect(label == (clean + 1) % 4) }
+    }
 
-  @Test func targetOutOfRange() {
-    #expect { try AttackFile(BadNet(), target: 10).check(classes: 10) } throws: {
-      ($0 as? PBEError)?.kind == .badData
+    @Test func fileRoundTrip() throws {
+      let folder = try ScratchFolder()
+      let path = "\(folder.path)/attack.json"
+      let file = AttackFile(
+        BadNet(pattern: [[1, 0]], row: 3, column: -2), mode: .allToOne, target: 7, poisonRate: 0.05,
+        poisonSeed: 11)
+      try AtomicFile.write(file.encoded(), to: path)
+      let read = try AttackFile.load(path)
+      #expect(read.target == 7 && read.poisonRate == 0.05 && read.poisonSeed == 11 && read.mode == .allToOne)
+      let attack = try #require(read.attack as? BadNet)
+      #expect(attack.pattern == [[1, 0]] && attack.row == 3 && attack.column == -2)
+    }
+
+    @Test(arguments: [
+      "", "[]", "{}", #"{"attack": "unknown", "target": 1}"#, #"{"attack": "badnet"}"#,
+      #"{"attack": "badnet", "target": -1}"#, #"{"attack": "badnet", "target": "x"}"#,
+      #"{"attack": "badnet", "target": 1, "poison_rate": 2}"#, #"{"attack": "image", "target": 1}"#,
+      #"{"attack": "badnet", "target": 1, "mode": "some-to-some"}"#,
+      #"{"attack": "badnet", "target": 99999999999999999999}"#,
+    ])
+    func wrongFiles(_ text: String) throws {
+      let folder = try ScratchFolder()
+      let path = "\(folder.path)/attack.json"
+      try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+      #expect { try AttackFile.load(path) } throws: { ($0 as? PBEError)?.kind == .badData }
+    }
+
+    @Test func targetOutOfRange() {
+      #expect { try AttackFile(BadNet(), target: 10).check(classes: 10) } throws: {
+        ($0 as? PBEError)?.kind == .badData
+      }
     }
   }
 }

@@ -3,160 +3,163 @@ import Testing
 
 @testable import PBE
 
-/// The whole job on a toy: a small network learns bars with a backdoor, and the defenses change it.
-@Suite(.serialized)
-struct DefenseTests {
-  private struct Victim {
-    let training: LabeledImages, test: LabeledImages
-    let attack: AttackFile, poison: PoisonedSet, weights: Weights, images: DeviceImages
+extension DeviceTests {
+  /// The whole job on a toy: a small network learns bars with a backdoor, and the defenses change it.
+  @Suite(.serialized)
+  struct DefenseTests {
+    private struct Victim {
+      let training: LabeledImages, test: LabeledImages
+      let attack: AttackFile, poison: PoisonedSet, weights: Weights, images: DeviceImages
 
-    init(on backend: any Backend) throws {
-      training = try barImages(400, seed: 1)
-      test = try barImages(120, seed: 2)
-      attack = AttackFile(BadNet(pattern: [[1, 1], [1, 1]], row: 5, column: 5), target: 1, poisonRate: 0.2)
-      poison = PoisonedSet(training, attack)
-      let trigger = try attack.attack.makeTrigger(image: Shape(1, 1, 12, 12), directory: ".", on: backend)
-      images = try DeviceImages(
-        training, on: backend, labels: poison.labels, isTriggered: poison.isPoisoned, trigger: trigger)
-      weights = try Weights(
-        NetworkSpecification(.mnistNet, width: 8, classes: 4, channels: 1, height: 12, imageWidth: 12)
-          .graph(),
-        on: backend)
-      try weights.initialise(seed: 7)
+      init(on backend: any Backend) throws {
+        training = try barImages(400, seed: 1)
+        test = try barImages(120, seed: 2)
+        attack = AttackFile(
+          BadNet(pattern: [[1, 1], [1, 1]], row: 5, column: 5), target: 1, poisonRate: 0.2)
+        poison = PoisonedSet(training, attack)
+        let trigger = try attack.attack.makeTrigger(image: Shape(1, 1, 12, 12), directory: ".", on: backend)
+        images = try DeviceImages(
+          training, on: backend, labels: poison.labels, isTriggered: poison.isPoisoned, trigger: trigger)
+        weights = try Weights(
+          NetworkSpecification(.mnistNet, width: 8, classes: 4, channels: 1, height: 12, imageWidth: 12)
+            .graph(),
+          on: backend)
+        try weights.initialise(seed: 7)
+      }
+
+      @discardableResult
+      func train(epochs: Int) throws -> [Trainer.Epoch] {
+        var settings = TrainingSettings()
+        settings.batch = 64
+        let trainer = try Trainer(weights, data: images, settings: settings)
+        return try (0..<epochs).map { _ in
+          try trainer.epoch(
+            on: Array(0..<training.count), adversarialBatches: 0, learningRate: { _, _ in 0.05 })
+        }
+      }
+
+      func metrics() throws -> Metrics { try Evaluator(weights, test: test, attack: attack).evaluate() }
     }
 
-    @discardableResult
-    func train(epochs: Int) throws -> [Trainer.Epoch] {
-      var settings = Trainer.Settings()
-      settings.batch = 64
-      let trainer = try Trainer(weights, data: images, settings: settings)
-      return try (0..<epochs).map { _ in
+    @Test(arguments: TestDevices.usable.indices)
+    func infects(_ device: Int) throws {
+      let victim = try Victim(on: TestDevices.usable[device])
+      let epochs = try victim.train(epochs: 6)
+      #expect(epochs[5].loss < 0.5 * epochs[0].loss)
+      #expect(epochs[0].images == 400)
+      let metrics = try victim.metrics()
+      #expect(metrics.acc > 0.9)
+      #expect((metrics.asr ?? 0) > 0.9)
+      #expect(try #require(metrics.asr) + (try #require(metrics.ra)) <= 1.0000001)
+    }
+
+    private func erase(on backend: any Backend) throws -> (ProgressiveErasing.Outcome, [Float], Victim) {
+      let victim = try Victim(on: backend)
+      try victim.train(epochs: 4)
+      var pbe = ProgressiveErasing()
+      pbe.tuning.batch = 32
+      pbe.tuning.learning_rate = 0.02
+      pbe.tuning.attack = PGD(epsilon: 0.1, steps: 3)
+      pbe.epochs_per_step = 2
+      pbe.adversarial_batches = 1
+      pbe.initial_fraction = 0.1
+      var finished: [Int] = []
+      var shares: [Double] = []
+      var observer = DefenseObserver()
+      observer.finished = { step in
+        finished.append(step)
+        return try victim.metrics()
+      }
+      observer.progress = { _, share in shares.append(share) }
+      let outcome = try pbe.run(
+        victim.weights, training: victim.images, isPoisoned: victim.poison.isPoisoned, observer: observer)
+      #expect(finished == [0, 1, 2, 3])
+      #expect(shares == shares.sorted() && (shares.last ?? 0) <= 1.000001)
+      return (outcome, try backend.read(victim.weights.trained), victim)
+    }
+
+    /// The structure of algorithm 1: sizes of the extra sets, each from the agreement after the step before, and the
+    /// same numbers on each run.
+    @Test(arguments: TestDevices.usable.indices)
+    func progressiveErasing(_ device: Int) throws {
+      let (outcome, weights, victim) = try erase(on: TestDevices.usable[device])
+      #expect(outcome.steps.map(\.extra_set_size) == [40, 80, 200, 280])
+      #expect(outcome.steps.map(\.adversarial_epochs) == [2, 0, 0, 0])
+      #expect(outcome.agreement.count == 400)
+      #expect(outcome.agreement.allSatisfy { (0...1.00001).contains($0) })
+      for step in 0..<4 {
+        #expect(outcome.kept.count { $0.contains(step) } == outcome.steps[step].extra_set_size)
+        let kept = zip(outcome.kept, victim.poison.isPoisoned).filter { $0.0.contains(step) }
+        let share = Double(kept.count { $0.1 }) / Double(kept.count)
+        #expect(abs(try #require(outcome.steps[step].extra_set_poisoned) - share) < 1e-12)
+        #expect(outcome.steps[step].metrics != nil)
+      }
+      #expect(outcome.steps.allSatisfy { ($0.agreement_auroc ?? -1) >= 0 })
+      let again = try erase(on: TestDevices.usable[device])
+      #expect(again.1 == weights)
+      #expect(again.0.agreement == outcome.agreement)
+    }
+
+    @Test func mostAgreeingBreaksTiesByPosition() {
+      #expect(ProgressiveErasing.mostAgreeing([0.5, 0.9, 0.9, 0.1, 0.5], count: 3) == [1, 2, 0])
+    }
+
+    @Test func adversarialFineTuning() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      try victim.train(epochs: 4)
+      let before = try victim.metrics()
+      var aft = AdversarialFineTuning()
+      aft.tuning.batch = 32
+      aft.tuning.learning_rate = 0.02
+      aft.tuning.attack = PGD(epsilon: 0.2, steps: 5)
+      aft.epochs = 8
+      let steps = try aft.run(
+        victim.weights, clean: DeviceImages(barImages(80, seed: 3), on: TestDevices.cpu),
+        observer: DefenseObserver())
+      #expect(steps.count == 1 && steps[0].losses.count == 8 && steps[0].adversarial_epochs == 3)
+      let after = try victim.metrics()
+      #expect(after.acc > 0.85)
+      #expect(try #require(after.asr) < (try #require(before.asr)))
+    }
+
+    /// The last batch of a data set is rarely full.
+    @Test func scorerHandlesAnyBatch() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      try victim.train(epochs: 4)
+      let data = try DeviceImages(victim.test, on: TestDevices.cpu)
+      let answers = try [120, 50, 7, 1000].map { batch in
+        let scorer = try Scorer(victim.weights, data: data, batch: batch)
+        try scorer.run()
+        return try scorer.answers()
+      }
+      #expect(answers.allSatisfy { $0 == answers[0] })
+      #expect(Set(answers[0]).count > 1)
+    }
+
+    @Test func interruptionStopsAtOnce() throws {
+      struct Stop: Error {}
+      let victim = try Victim(on: TestDevices.cpu)
+      let trainer = try Trainer(victim.weights, data: victim.images, settings: TrainingSettings())
+      var calls = 0
+      #expect(throws: Stop.self) {
         try trainer.epoch(
-          on: Array(0..<training.count), adversarialBatches: 0, learningRate: { _, _ in 0.05 })
+          on: Array(0..<400), adversarialBatches: 0, learningRate: { _, _ in 0.01 },
+          progress: { _ in
+            calls += 1
+            if calls == 2 { throw Stop() }
+          })
       }
+      #expect(calls == 2)
     }
 
-    func metrics() throws -> Metrics { try Evaluator(weights, test: test, attack: attack).evaluate() }
-  }
-
-  @Test(arguments: TestDevices.usable.indices)
-  func infects(_ device: Int) throws {
-    let victim = try Victim(on: TestDevices.usable[device])
-    let epochs = try victim.train(epochs: 6)
-    #expect(epochs[5].loss < 0.5 * epochs[0].loss)
-    #expect(epochs[0].images == 400)
-    let metrics = try victim.metrics()
-    #expect(metrics.acc > 0.9)
-    #expect((metrics.asr ?? 0) > 0.9)
-    #expect(try #require(metrics.asr) + (try #require(metrics.ra)) <= 1.0000001)
-  }
-
-  private func erase(on backend: any Backend) throws -> (ProgressiveErasing.Outcome, [Float], Victim) {
-    let victim = try Victim(on: backend)
-    try victim.train(epochs: 4)
-    var pbe = ProgressiveErasing()
-    pbe.tuning.batch = 32
-    pbe.tuning.learning_rate = 0.02
-    pbe.tuning.attack = PGD(epsilon: 0.1, steps: 3)
-    pbe.epochs_per_step = 2
-    pbe.adversarial_batches = 1
-    pbe.initial_fraction = 0.1
-    var finished: [Int] = []
-    var shares: [Double] = []
-    var observer = DefenseObserver()
-    observer.finished = { step in
-      finished.append(step)
-      return try victim.metrics()
+    @Test func divergenceIsAnError() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      let trainer = try Trainer(victim.weights, data: victim.images, settings: TrainingSettings())
+      #expect {
+        for _ in 0..<5 {
+          try trainer.epoch(on: Array(0..<400), adversarialBatches: 0, learningRate: { _, _ in 1e20 })
+        }
+      } throws: { ($0 as? PBEError)?.kind == .badData }
     }
-    observer.progress = { _, share in shares.append(share) }
-    let outcome = try pbe.run(
-      victim.weights, training: victim.images, isPoisoned: victim.poison.isPoisoned, observer: observer)
-    #expect(finished == [0, 1, 2, 3])
-    #expect(shares == shares.sorted() && (shares.last ?? 0) <= 1.000001)
-    return (outcome, try backend.read(victim.weights.trained), victim)
-  }
-
-  /// The structure of algorithm 1: sizes of the extra sets, each from the agreement after the step before, and the
-  /// same numbers on each run.
-  @Test(arguments: TestDevices.usable.indices)
-  func progressiveErasing(_ device: Int) throws {
-    let (outcome, weights, victim) = try erase(on: TestDevices.usable[device])
-    #expect(outcome.steps.map(\.extra_set_size) == [40, 80, 200, 280])
-    #expect(outcome.steps.map(\.adversarial_epochs) == [2, 0, 0, 0])
-    #expect(outcome.agreement.count == 400)
-    #expect(outcome.agreement.allSatisfy { (0...1.00001).contains($0) })
-    for step in 0..<4 {
-      #expect(outcome.kept.count { $0.contains(step) } == outcome.steps[step].extra_set_size)
-      let kept = zip(outcome.kept, victim.poison.isPoisoned).filter { $0.0.contains(step) }
-      let share = Double(kept.count { $0.1 }) / Double(kept.count)
-      #expect(abs(try #require(outcome.steps[step].extra_set_poisoned) - share) < 1e-12)
-      #expect(outcome.steps[step].metrics != nil)
-    }
-    #expect(outcome.steps.allSatisfy { ($0.agreement_auroc ?? -1) >= 0 })
-    let again = try erase(on: TestDevices.usable[device])
-    #expect(again.1 == weights)
-    #expect(again.0.agreement == outcome.agreement)
-  }
-
-  @Test func mostAgreeingBreaksTiesByPosition() {
-    #expect(ProgressiveErasing.mostAgreeing([0.5, 0.9, 0.9, 0.1, 0.5], count: 3) == [1, 2, 0])
-  }
-
-  @Test func adversarialFineTuning() throws {
-    let victim = try Victim(on: TestDevices.cpu)
-    try victim.train(epochs: 4)
-    let before = try victim.metrics()
-    var aft = AdversarialFineTuning()
-    aft.tuning.batch = 32
-    aft.tuning.learning_rate = 0.02
-    aft.tuning.attack = PGD(epsilon: 0.2, steps: 5)
-    aft.epochs = 8
-    let steps = try aft.run(
-      victim.weights, clean: DeviceImages(barImages(80, seed: 3), on: TestDevices.cpu),
-      observer: DefenseObserver())
-    #expect(steps.count == 1 && steps[0].losses.count == 8 && steps[0].adversarial_epochs == 3)
-    let after = try victim.metrics()
-    #expect(after.acc > 0.85)
-    #expect(try #require(after.asr) < (try #require(before.asr)))
-  }
-
-  /// The last batch of a data set is rarely full.
-  @Test func scorerHandlesAnyBatch() throws {
-    let victim = try Victim(on: TestDevices.cpu)
-    try victim.train(epochs: 4)
-    let data = try DeviceImages(victim.test, on: TestDevices.cpu)
-    let answers = try [120, 50, 7, 1000].map { batch in
-      let scorer = try Scorer(victim.weights, data: data, batch: batch)
-      try scorer.run()
-      return try scorer.answers()
-    }
-    #expect(answers.allSatisfy { $0 == answers[0] })
-    #expect(Set(answers[0]).count > 1)
-  }
-
-  @Test func interruptionStopsAtOnce() throws {
-    struct Stop: Error {}
-    let victim = try Victim(on: TestDevices.cpu)
-    let trainer = try Trainer(victim.weights, data: victim.images, settings: Trainer.Settings())
-    var calls = 0
-    #expect(throws: Stop.self) {
-      try trainer.epoch(
-        on: Array(0..<400), adversarialBatches: 0, learningRate: { _, _ in 0.01 },
-        progress: { _ in
-          calls += 1
-          if calls == 2 { throw Stop() }
-        })
-    }
-    #expect(calls == 2)
-  }
-
-  @Test func divergenceIsAnError() throws {
-    let victim = try Victim(on: TestDevices.cpu)
-    let trainer = try Trainer(victim.weights, data: victim.images, settings: Trainer.Settings())
-    #expect {
-      for _ in 0..<5 {
-        try trainer.epoch(on: Array(0..<400), adversarialBatches: 0, learningRate: { _, _ in 1e20 })
-      }
-    } throws: { ($0 as? PBEError)?.kind == .badData }
   }
 }

@@ -1,57 +1,20 @@
 import Foundation
 
-/// What AFT and PBE have in common: fine-tuning on adversarial examples first, on plain images after. The names and
-/// defaults are those of METHOD, section 1.3; the defaults with the corrections of section 1.7.
-public struct FineTuning: Sendable, Codable, Hashable {
-  /// Images per step of SGD.
-  public var batch = 128
-  /// The learning rate of SGD.
-  public var learning_rate: Float = 0.001
-  /// How it changes.
-  public var schedule = Schedule.constant
-  /// The momentum of SGD.
-  public var momentum: Float = 0.9
-  /// The L2 penalty of SGD.
-  public var weight_decay: Float = 5e-4
-  /// How adversarial examples are made.
-  public var attack = PGD()
-  /// How images are augmented, before the attack; `nil` for not at all.
-  public var augmentation: Augmentation?
-  /// A new order of the extra set each epoch. The paper's PBE keeps the data set's order, which on data stored class
-  /// by class gives batches of one class.
-  public var shuffles = true
-  /// The key of all random numbers.
-  public var seed: UInt64 = 0
-
-  /// The defaults.
-  public init() {}
-
-  var settings: Trainer.Settings {
-    var settings = Trainer.Settings()
-    settings.batch = batch
-    settings.augmentation = augmentation
-    settings.attack = attack
-    settings.momentum = momentum
-    settings.weightDecay = weight_decay
-    settings.seed = seed
-    settings.shuffles = shuffles
-    return settings
-  }
-}
-
 /// Runs epochs with a ``Trainer`` and reports their progress as a share of a whole job.
 struct FineTuner {
   let trainer: Trainer
-  let tuning: FineTuning
+  let tuning: TrainingSettings
   let observer: DefenseObserver
   /// Images that the whole job trains on, adversarial ones counted as often as they cost.
   let work: Double
   private var done = 0.0
 
-  init(_ weights: Weights, data: DeviceImages, tuning: FineTuning, observer: DefenseObserver, work: Double)
+  init(
+    _ weights: Weights, data: DeviceImages, tuning: TrainingSettings, observer: DefenseObserver, work: Double
+  )
     throws
   {
-    trainer = try Trainer(weights, data: data, settings: tuning.settings)
+    trainer = try Trainer(weights, data: data, settings: tuning)
     self.tuning = tuning
     self.observer = observer
     self.work = work
@@ -64,7 +27,7 @@ struct FineTuner {
   mutating func add(_ cost: Double) { done += cost }
 
   /// What an image costs, in units of a clean training image: a PGD step is about two thirds of a training step.
-  static func cost(adversarial: Bool, _ tuning: FineTuning) -> Double {
+  static func cost(adversarial: Bool, _ tuning: TrainingSettings) -> Double {
     adversarial ? 1 + Double(tuning.attack.steps) * 2 / 3 : 1
   }
 

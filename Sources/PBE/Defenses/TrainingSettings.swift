@@ -1,0 +1,26 @@
+/// How a network is trained, on plain and on adversarial examples. The defaults are the paper's for AFT and PBE (METHOD,
+/// section 1.3) with the corrections of section 1.7.
+public struct TrainingSettings: Sendable, Codable, Hashable {
+  /// Images per step of SGD.
+  public var batch = 128
+  /// The learning rate of SGD.
+  public var learning_rate: Float = 0.001
+  /// How it changes.
+  public var schedule = Schedule.constant
+  /// The momentum of SGD.
+  public var momentum: Float = 0.9
+  /// The L2 penalty of SGD.
+  public var weight_decay: Float = 5e-4
+  /// How adversarial examples are made.
+  public var attack = PGD()
+  /// How images are augmented, before the attack; `nil` for not at all.
+  public var augmentation: Augmentation?
+  /// A new order of the extra set each epoch. The paper's PBE keeps the data set's order, which on data stored class
+  /// by class gives batches of one class.
+  public var shuffles = true
+  /// The key of all random numbers.
+  public var seed: UInt64 = 0
+
+  /// The defaults.
+  public init() {}
+}
