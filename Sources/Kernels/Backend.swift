@@ -27,6 +27,8 @@ public protocol Backend: AnyObject, Sendable {
 public protocol Executable: AnyObject {
   /// Does every operator, in order.
   func run(_ parameters: RunParameters) throws
+  /// Does the same, and returns what each kernel took, in order; slower than ``run(_:)``.
+  func profile(_ parameters: RunParameters) throws -> [KernelTiming]
   /// Bytes of device memory for temporaries, shared with the programs compiled together with this one.
   var arenaByteCount: Int { get }
 }

@@ -82,6 +82,11 @@ private final class InterpretedProgram: Executable {
     self.backend = backend
   }
 
+  func profile(_ parameters: RunParameters) throws -> [KernelTiming] {
+    try run(parameters)
+    return []
+  }
+
   func run(_ parameters: RunParameters) throws {
     runs += 1
     var machine = ReferenceMachine()

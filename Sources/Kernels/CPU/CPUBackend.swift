@@ -62,7 +62,8 @@ public final class CPUBackend: Backend {
       let compiler = try CPUCompiler(program: program, plan: plan, arena: arena, scratch: scratch)
       executables.append(
         CPUExecutable(
-          steps: try program.operations.map(compiler.step(for:)), arena: arena, scratch: scratch,
+          steps: try program.operations.map(compiler.step(for:)), names: program.operations.map(\.name),
+          arena: arena, scratch: scratch,
           tensors: program.values.compactMap(\.tensor)))
     }
     try scratch.allocate()
@@ -101,16 +102,26 @@ final class CPUExecutable: Executable {
 
   let arenaByteCount: Int
   private let steps: [Step]
+  private let names: [String]
   // Held because the steps point into them.
   private let held: (CPUStorage, CPUScratch, [Tensor])
 
-  init(steps: [Step], arena: CPUStorage, scratch: CPUScratch, tensors: [Tensor]) {
+  init(steps: [Step], names: [String], arena: CPUStorage, scratch: CPUScratch, tensors: [Tensor]) {
     self.steps = steps
+    self.names = names
     arenaByteCount = arena.byteCount
     held = (arena, scratch, tensors)
   }
 
   func run(_ parameters: RunParameters) throws {
     for step in steps { step(parameters) }
+  }
+
+  func profile(_ parameters: RunParameters) throws -> [KernelTiming] {
+    let clock = ContinuousClock()
+    return steps.enumerated().map { index, step in
+      KernelTiming(
+        operation: index, kernel: names[index], seconds: clock.measure { step(parameters) }.seconds)
+    }
   }
 }

@@ -40,6 +40,8 @@ struct LaunchPlan {
     case adamCorrection(beta2: Float)
   }
 
+  /// The operator's position in the program.
+  let operation: Int
   /// The kernel's name.
   let kernel: String
   /// The build options of its program.
@@ -58,6 +60,8 @@ struct LaunchBuilder {
   let tuning: OpenCLTuning
   /// Work-items that fill the device.
   let itemsToFill: Int
+  /// The operator that is being turned into launches.
+  private var operation = 0
   /// The launches so far.
   private(set) var plans: [LaunchPlan] = []
   /// The bytes of each scratch buffer that they need.
@@ -67,7 +71,10 @@ struct LaunchBuilder {
     self.program = program
     tuning = OpenCLTuning(isCPU: device.isCPU)
     itemsToFill = max(1, device.description.computeUnits) * tuning.itemsPerUnit
-    for operation in program.operations { try append(operation) }
+    for (index, operation) in program.operations.enumerated() {
+      self.operation = index
+      try append(operation)
+    }
   }
 
   // MARK: - For the operators
@@ -115,7 +122,8 @@ struct LaunchBuilder {
   ) {
     plans.append(
       LaunchPlan(
-        kernel: kernel, variant: variant ?? "-DVW=\(tuning.generalWidth)", arguments: arguments,
+        operation: operation, kernel: kernel, variant: variant ?? "-DVW=\(tuning.generalWidth)",
+        arguments: arguments,
         global: global.map { max(1, $0) }, local: local))
   }
 

@@ -21,12 +21,26 @@ final class OpenCLExecutable: Executable {
     // So that the device begins while the host goes on.
     try OpenCLError.check(clFlush(queue.pointer), "clFlush")
   }
+
+  func profile(_ parameters: RunParameters) throws -> [KernelTiming] {
+    let clock = ContinuousClock()
+    return try launches.map { launch in
+      let start = clock.now
+      try launch.enqueue(parameters, on: queue)
+      try OpenCLError.check(clFinish(queue.pointer), "clFinish")
+      return KernelTiming(
+        operation: launch.operation, kernel: launch.name, seconds: (clock.now - start).seconds)
+    }
+  }
 }
 
 /// One kernel with its arguments and its work-items.
 struct OpenCLLaunch {
+  /// The kernel's name.
+  let name: String
+  /// The operator that it belongs to.
+  let operation: Int
   private let kernel: OpenCLHandle
-  private let name: String
   private let global: [Int]
   private let local: [Int]
   private let runArguments: [(index: cl_uint, field: LaunchPlan.RunField)]
@@ -38,6 +52,7 @@ struct OpenCLLaunch {
   ) throws {
     self.kernel = kernel
     name = plan.kernel
+    operation = plan.operation
     var local = plan.local
     while local.reduce(1, *) > largestGroup, let widest = local.indices.last(where: { local[$0] > 1 }) {
       local[widest] /= 2

@@ -2,7 +2,7 @@ import Foundation
 import Kernels
 
 /// Reads of whole files, with errors that name the file.
-enum InputFile {
+public enum InputFile {
   /// True if there is a folder at `path`.
   static func isFolder(_ path: String) -> Bool {
     var info = stat()
@@ -27,7 +27,7 @@ enum InputFile {
 
   /// The contents of the file at `path`, which may have at most `limit` bytes. System calls rather than
   /// Foundation's `Data`: GTSRB is 51,839 files of 3 KB, where the cost per file counts.
-  static func read(_ path: String, limit: Int, remedy: String) throws -> [UInt8] {
+  public static func read(_ path: String, limit: Int, remedy: String) throws -> [UInt8] {
     // To C, a path ends at its first NUL: another file than the one named.
     if path.contains("\0") {
       throw PBEError(.missingInput, "no file can have this name", at: path, remedy: remedy)

@@ -48,8 +48,3 @@ public enum Schedule: String, Codable, Sendable, CaseIterable {
     }
   }
 }
-
-extension Duration {
-  /// The duration in seconds.
-  public var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
-}

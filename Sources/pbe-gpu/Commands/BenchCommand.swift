@@ -8,8 +8,10 @@ struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
     abstract: "Time a forward pass, a PGD step and a training step on random images.",
-    discussion:
-      "Prints the median seconds per batch. Time other programs on the same machine in turn, and compare ratios."
+    discussion: """
+      Prints the median seconds per batch. Time other programs on the same machine in turn, and compare ratios. \
+      With --compare it exits with code 69 when a step is slower than the stored result by more than --tolerance.
+      """
   )
 
   @Option(help: "The network.")
@@ -24,21 +26,26 @@ struct BenchCommand: ParsableCommand {
   @Option(help: "Timed repetitions, after two that warm up.")
   var repeats = 5
 
+  @Flag(help: "Print what each kind of kernel takes, its share, GFLOP/s and GB/s.")
+  var profile = false
+
+  @Option(help: "A result of `bench --json` on this machine to compare with.", completion: .file())
+  var compare: String?
+
+  @Option(help: "How much slower, in per cent, is a regression.")
+  var tolerance = 15.0
+
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
     guard (1...65536).contains(batch), (1...1000).contains(repeats) else {
       throw ValidationError("--batch must be 1 to 65536 and --repeats 1 to 1000")
     }
-  }
-
-  private struct Record: Encodable {
-    var infer: Double, pgd: Double, train: Double, loss: Double
-    var peak_mib: Int, device: String, architecture: String, width: Int, batch: Int
-    var gflops: [String: Double]
+    guard tolerance.isFinite, tolerance >= 0 else { throw ValidationError("--tolerance must be at least 0") }
   }
 
   func run() throws {
+    let stored = try compare.map(BenchRecord.init(contentsOf:))
     let (backend, _) = try common.open()
     let isMNIST = architecture == .mnistNet
     let specification = NetworkSpecification(
@@ -47,27 +54,22 @@ struct BenchCommand: ParsableCommand {
     let weights = try Weights(specification.graph(), on: backend)
     try weights.initialise(seed: common.seed)
     let steps = try BenchSteps(weights, batch: batch, seed: common.seed)
-    let (infer, pgd) = (try median(steps.infer, backend), try median(steps.pgd, backend))
-    let train = try median(steps.train, backend)
-    let loss = try steps.lastLoss()
+    let seconds = try steps.all.map { ($0.name, try median($0.executable, backend)) }
     let forward = 2 * Double(weights.graph.multiplyAdds) * Double(batch) / 1e9
-    let record = Record(
-      infer: infer, pgd: pgd, train: train, loss: loss, peak_mib: Self.peakMebibytes,
+    var record = BenchRecord(
       device: backend.device.identifier, architecture: architecture.rawValue, width: specification.width,
-      batch: batch,
-      gflops: ["infer": forward / infer, "pgd": 2 * forward / pgd, "train": 3 * forward / train])
-    if common.json {
-      try Output.json(record)
-      return
+      batch: batch, infer: seconds[0].1, pgd: seconds[1].1, train: seconds[2].1, loss: try steps.lastLoss(),
+      gflops: Dictionary(
+        uniqueKeysWithValues: zip(seconds, [1.0, 2, 3]).map { ($0.0, $1 * forward / $0.1) }),
+      peakMib: BenchRecord.peakMebibytes)
+    if profile {
+      record.profile = try steps.all.map { step in
+        // The first run after the timings is as warm as they were.
+        BenchProfile(step.name, step.program, try step.executable.profile(RunParameters(learningRate: 0.001)))
+      }
     }
-    func row(_ name: String, _ seconds: Double, _ passes: Double) -> [String] {
-      [name, String(format: "%.4f", seconds), String(format: "%.0f", passes * forward / seconds)]
-    }
-    try Output.table([
-      ["step", "seconds", "GFLOP/s (of direct convolutions)"], row("infer", infer, 1), row("pgd", pgd, 2),
-      row("train", train, 3),
-    ])
-    try Output.line("peak memory \(record.peak_mib) MiB; loss of the last training step \(loss)")
+    if common.json { try Output.json(record) } else { try record.printTable() }
+    if let stored { try record.compare(with: stored, tolerance: tolerance, quiet: common.json) }
   }
 
   private func median(_ step: any Executable, _ backend: any Backend) throws -> Double {
@@ -82,23 +84,17 @@ struct BenchCommand: ParsableCommand {
     }
     return times.dropFirst(2).sorted()[repeats / 2]
   }
-
-  /// The largest resident size of the process so far.
-  private static var peakMebibytes: Int {
-    var usage = rusage()
-    #if os(macOS)
-      getrusage(RUSAGE_SELF, &usage)
-      return Int(usage.ru_maxrss) >> 20
-    #else
-      getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-      return Int(usage.ru_maxrss) >> 10
-    #endif
-  }
 }
 
 /// The three plans on random images.
 private struct BenchSteps {
-  let infer: any Executable, pgd: any Executable, train: any Executable
+  struct Step {
+    let name: String
+    let program: Program
+    let executable: any Executable
+  }
+
+  let all: [Step]
   private let backend: any Backend
   private let totals: Tensor
   private let batch: Int
@@ -121,7 +117,7 @@ private struct BenchSteps {
     var train = Program()
     // Only the last step's loss is reported.
     train.append(.fill(Fill(output: train.bind(totals), value: 0)))
-    let compiled = try backend.compile([
+    let programs = try [
       Plans.infer(weights, images: images, logits: logits),
       Plans.pgdStep(
         weights, adversarial: example, origin: images, labels: labels, samples: samples, totals: attackTotals,
@@ -129,8 +125,10 @@ private struct BenchSteps {
       Plans.train(
         weights, images: images, labels: labels, samples: samples, totals: totals,
         optimizer: try Optimizer(weights), seed: seed, appendingTo: train),
-    ])
-    (infer, pgd, self.train) = (compiled[0], compiled[1], compiled[2])
+    ]
+    all = zip(["infer", "pgd", "train"], zip(programs, try backend.compile(programs))).map {
+      Step(name: $0, program: $1.0, executable: $1.1)
+    }
   }
 
   func lastLoss() throws -> Double { Double(try backend.read(totals)[0]) / Double(batch) }
