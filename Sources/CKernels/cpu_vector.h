@@ -27,6 +27,11 @@ typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
 
 INLINE v16 v16_load(const float *p) { return *(const v16 *)p; }
 INLINE void v16_store(float *p, v16 v) { *(v16 *)p = v; }
+// Around the cache, for what is read again only after it would have been evicted; `p` is aligned to 64 bytes.
+INLINE void v16_stream(float *p, v16 v) {
+  typedef float aligned16 __attribute__((vector_size(64), may_alias));
+  __builtin_nontemporal_store(v, (aligned16 *)p);
+}
 INLINE v16 v16_set(float f) { return (v16){f, f, f, f, f, f, f, f, f, f, f, f, f, f, f, f}; }
 
 enum { ACT_IDENTITY, ACT_RELU, ACT_LEAKY_RELU, ACT_ELU, ACT_TANH, ACT_SIGMOID, ACT_SILU, ACT_HARD_SWISH };
