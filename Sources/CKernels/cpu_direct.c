@@ -167,6 +167,46 @@ INLINE void gradient_narrow(const pbe_direct_gradient *d, ptrdiff_t first, ptrdi
   for (ptrdiff_t panel = 0; panel < d->columns / 16; panel++) ELEMENTS(6, 1);
 }
 
+// Few columns: sums over the depth in lanes, for `columns` columns of four pixels at a time. b is columns x depth.
+INLINE void few_columns(const pbe_direct *d, int columns) {
+  const ptrdiff_t depth = d->runs * d->run_length;
+  for (ptrdiff_t row = 0; row < d->rows; row += 4) {
+    const float *from[4], *b = d->b;
+    v16 sum[4][4];
+    for (int r = 0; r < 4; r++) {
+      from[r] = d->a + d->row_offsets[row + r < d->rows ? row + r : d->rows - 1];
+      for (int c = 0; c < columns; c++) sum[r][c] = v16_set(0);
+    }
+    for (ptrdiff_t run = 0; run < d->runs; run++) {
+      ptrdiff_t begin = d->run_offsets[run], end = begin + d->run_length;
+      for (ptrdiff_t k = begin; k < end; k += 16, b += 16)
+        for (int r = 0; r < 4; r++) {
+          v16 x = v16_load(from[r] + k);
+          for (int c = 0; c < columns; c++) sum[r][c] += x * v16_load(b + c * depth);
+        }
+    }
+#pragma clang loop unroll(full)
+    for (int r = 0; r < 4; r++) {
+      if (row + r >= d->rows) break;
+      ptrdiff_t at = d->result_offsets[row + r];
+#pragma clang loop unroll(full)
+      for (int c = 0; c < columns; c++) {
+        float value = v16_sum(sum[r][c]) + (d->bias ? d->bias[c] : 0);
+        d->c[at + c] = d->added ? value + d->added[at + c] : value;
+      }
+    }
+  }
+}
+
+CLONES void pbe_direct_few_columns(const pbe_direct *d) {
+  switch (d->columns) {
+  case 1: return few_columns(d, 1);
+  case 2: return few_columns(d, 2);
+  case 3: return few_columns(d, 3);
+  default: return few_columns(d, 4);
+  }
+}
+
 #if defined(__x86_64__)
 __attribute__((target("arch=x86-64-v4"))) static void direct_v4(const pbe_direct *d) { direct_wide(d); }
 __attribute__((target("arch=x86-64-v3"))) static void direct_v3(const pbe_direct *d) { direct_narrow(d); }

@@ -64,27 +64,54 @@ INLINE void filter_1d(const v16 *g, ptrdiff_t from, v16 *u, ptrdiff_t to) {
   u[5 * to] = g2;
 }
 
-CLONES void pbe_winograd_filter(const float *filter, float *u, ptrdiff_t inputs, ptrdiff_t outputs, int transposed,
-                                ptrdiff_t first, ptrdiff_t last) {
-  const ptrdiff_t plane = inputs * outputs, rows = transposed ? outputs : inputs;
-  for (ptrdiff_t panel = first; panel < last; panel++)
-    for (ptrdiff_t row = 0; row < rows; row++) {
-      v16 g[9], t[18], r[36];
-      for (int i = 0; i < 9; i++) {
-        if (transposed) {
-          // The input gradient's filter is turned by half, and its columns are the inputs.
-          const float *from = filter + (8 - i) * plane + panel * 16 * outputs + row;
-          float lanes[16];
-          for (int l = 0; l < 16; l++) lanes[l] = from[l * outputs];
-          g[i] = v16_load(lanes);
-        } else {
-          g[i] = v16_load(filter + i * plane + row * outputs + panel * 16);
-        }
-      }
-      for (int j = 0; j < 3; j++) filter_1d(g + j, 3, t + j, 3);
-      for (int i = 0; i < 6; i++) filter_1d(t + i * 3, 1, r + i * 6, 1);
-      for (int xi = 0; xi < 36; xi++) v16_store(u + xi * plane + (panel * rows + row) * 16, r[xi]);
+// Transforms sixteen columns of one row, whose nine taps lie `tap_step` floats apart, the last first if turned.
+INLINE void filter_row(const float *g, ptrdiff_t tap_step, int turned, float *to, ptrdiff_t plane, int streams) {
+  v16 t[18];
+  for (int j = 0; j < 3; j++) {
+    v16 taps[3];
+    for (int i = 0; i < 3; i++) taps[i] = v16_load(g + (turned ? 8 - i * 3 - j : i * 3 + j) * tap_step);
+    filter_1d(taps, 1, t + j, 3);
+  }
+  for (int i = 0; i < 6; i++) {
+    v16 r[6];
+    filter_1d(t + i * 3, 1, r, 1);
+    for (int j = 0; j < 6; j++) {
+      if (streams) v16_stream(to + (i * 6 + j) * plane, r[j]);
+      else v16_store(to + (i * 6 + j) * plane, r[j]);
     }
+  }
+}
+
+INLINE void filter_panels(const float *filter, float *u, ptrdiff_t inputs, ptrdiff_t outputs, int transposed,
+                          int streams, ptrdiff_t first, ptrdiff_t last) {
+  const ptrdiff_t plane = inputs * outputs;
+  for (ptrdiff_t panel = first; panel < last; panel++) {
+    float *to = u + panel * (transposed ? outputs : inputs) * 16;
+    if (!transposed) {
+      for (ptrdiff_t row = 0; row < inputs; row++)
+        filter_row(filter + row * outputs + panel * 16, plane, 0, to + row * 16, plane, streams);
+      continue;
+    }
+    // The input gradient's filter is turned by half, and its columns are the inputs: sixteen by sixteen, through a
+    // copy, since the columns of a wide filter all fall into the same few sets of the cache.
+    for (ptrdiff_t row = 0; row < outputs; row += 16) {
+      float block[9][16][16];
+      for (int tap = 0; tap < 9; tap++)
+        for (int l = 0; l < 16; l++) {
+          float lanes[16];
+          v16_store(lanes, v16_load(filter + tap * plane + (panel * 16 + l) * outputs + row));
+          for (int k = 0; k < 16; k++) block[tap][k][l] = lanes[k];
+        }
+      for (int k = 0; k < 16; k++) filter_row(block[0][k], 256, 1, to + (row + k) * 16, plane, streams);
+    }
+  }
+}
+
+CLONES void pbe_winograd_filter(const float *filter, float *u, ptrdiff_t inputs, ptrdiff_t outputs, int transposed,
+                                int streams, ptrdiff_t first, ptrdiff_t last) {
+  if (streams) filter_panels(filter, u, inputs, outputs, transposed, 1, first, last);
+  else filter_panels(filter, u, inputs, outputs, transposed, 0, first, last);
+  if (streams) __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 INLINE v16 prologue_16(v16 x, v16 scale, v16 shift, int affine, int kind, float parameter) {

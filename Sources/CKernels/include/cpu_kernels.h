@@ -119,6 +119,8 @@ typedef struct {
 } pbe_direct;
 
 void pbe_direct_product(const pbe_direct *d);
+/// The same for at most four columns and runs of a multiple of 16 floats; b is columns x depth, row-major.
+void pbe_direct_few_columns(const pbe_direct *d);
 
 /// gradient (+)= transpose(patches) * dy for one run of the patches: pixel j of line l has its run at
 /// a + line_offsets[l] + j * pixel_step; the rows of dy (of `columns`, a multiple of 16) follow each other.
@@ -147,9 +149,9 @@ typedef struct {
 } pbe_winograd_shape;
 
 /// u[36], inputs x outputs in panels, of a filter [3][3][inputs][outputs]; transposed: outputs x inputs, turned by half,
-/// the input gradient's filter. Handles panels [first, last).
+/// the input gradient's filter. Handles panels [first, last); with `streams`, around the cache.
 void pbe_winograd_filter(const float *filter, float *u, ptrdiff_t inputs, ptrdiff_t outputs, int transposed,
-                         ptrdiff_t first, ptrdiff_t last);
+                         int streams, ptrdiff_t first, ptrdiff_t last);
 /// Transforms the input tiles [first, last) of the batch.
 void pbe_winograd_input(const float *x, const pbe_winograd_shape *shape, const pbe_prologue *prologue, float *v,
                         ptrdiff_t first, ptrdiff_t last);

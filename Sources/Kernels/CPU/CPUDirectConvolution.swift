@@ -72,6 +72,9 @@ private struct PixelProduct {
   var rows: Int
   /// Where its filter begins in the packed filters.
   var filterOffset: Int
+
+  /// Whether sums in lanes beat vectors of columns.
+  func hasFewColumns(_ columns: Int) -> Bool { columns <= 4 && runLength % 16 == 0 }
 }
 
 extension CPUCompiler {
@@ -103,6 +106,10 @@ extension CPUCompiler {
       depth: depth, columns: output.c, bias: try floats(d.bias), added: try floats(d.residual),
       result: try floats(d.output), resultCount: output.count / output.n
     ) { to in
+      if product.hasFewColumns(output.c) {
+        for row in 0..<depth { for c in 0..<output.c { to[c * depth + row] = filter[row * output.c + c] } }
+        return
+      }
       Parallel.ranges((output.c + 15) / 16, grain: 1) {
         pbe_pack_panels(filter, depth, output.c, to, $0.lowerBound, $0.upperBound)
       }
@@ -203,8 +210,16 @@ extension CPUCompiler {
       depth: products.reduce(0) { $0 + $1.taps.count } * dy.c, columns: dx.c, bias: nil,
       added: d.accumulate ? result : nil, result: result, resultCount: dx.count / dx.n, clears: clears
     ) { to in
+      for product in products where product.hasFewColumns(dx.c) {
+        for c in 0..<dx.c {
+          for (index, tap) in product.taps.enumerated() {
+            (to + product.filterOffset + (c * product.taps.count + index) * dy.c)
+              .update(from: filter + (tap * dx.c + c) * dy.c, count: dy.c)
+          }
+        }
+      }
       Parallel.ranges((dx.c + 15) / 16, grain: 1) { panels in
-        for product in products {
+        for product in products where !product.hasFewColumns(dx.c) {
           pbe_pack_transposed(
             filter, product.taps, product.taps.count, dx.c, dy.c, to + product.filterOffset,
             panels.lowerBound,
@@ -249,7 +264,7 @@ extension CPUCompiler {
             run_offsets: product.runs.base, runs: product.runs.count, run_length: product.runLength,
             b: packed + product.filterOffset, columns: columns, bias: bias == nil ? nil : paddedBias,
             added: added.map { $0 + first * resultCount }, c: to, result_offsets: product.results.base)
-          pbe_direct_product(&call)
+          if product.hasFewColumns(columns) { pbe_direct_few_columns(&call) } else { pbe_direct_product(&call) }
         }
       }
     }

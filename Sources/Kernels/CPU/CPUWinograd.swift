@@ -119,7 +119,8 @@ extension CPUCompiler {
       let u = scratch.floats
       Parallel.ranges(outputs / 16, grain: 1) {
         pbe_winograd_filter(
-          filter, u, winograd.inputs, winograd.outputs, transposed ? 1 : 0, $0.lowerBound, $0.upperBound)
+          filter, u, winograd.inputs, winograd.outputs, transposed ? 1 : 0,
+          4 * winograd.filterCount > Self.streamedBytes ? 1 : 0, $0.lowerBound, $0.upperBound)
       }
       if shared {
         let v = u + winograd.filterCount
