@@ -264,7 +264,11 @@ extension CPUCompiler {
             run_offsets: product.runs.base, runs: product.runs.count, run_length: product.runLength,
             b: packed + product.filterOffset, columns: columns, bias: bias == nil ? nil : paddedBias,
             added: added.map { $0 + first * resultCount }, c: to, result_offsets: product.results.base)
-          if product.hasFewColumns(columns) { pbe_direct_few_columns(&call) } else { pbe_direct_product(&call) }
+          if product.hasFewColumns(columns) {
+            pbe_direct_few_columns(&call)
+          } else {
+            pbe_direct_product(&call)
+          }
         }
       }
     }

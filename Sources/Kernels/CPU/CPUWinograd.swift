@@ -141,40 +141,4 @@ extension CPUCompiler {
       }
     }
   }
-
-  func winogradFilterGradient(_ d: ConvolutionFilterGradient, _ winograd: Winograd) throws -> Step {
-    let (x, dy, gradient) = (try floats(d.input), try floats(d.outputGradient), try floats(d.filterGradient))
-    let prologue = try bind(d.prologue)
-    let (inputs, outputs) = (winograd.inputs, winograd.outputs)
-    let group = winograd.tiles(budget: 8 << 20, least: 64)
-    let inputStride = winograd.stride(tiles: group, channels: inputs)
-    let outputStride = winograd.stride(tiles: group, channels: outputs)
-    scratch.reserve(floats: winograd.filterCount + 36 * (inputStride + outputStride))
-    let groups = (winograd.tiles + group - 1) / group
-    let scratch = scratch
-    return { _ in
-      let sums = scratch.floats
-      let v = sums + winograd.filterCount
-      let z = v + 36 * inputStride
-      for block in 0..<groups {
-        let tiles = block * group..<min(winograd.tiles, (block + 1) * group)
-        winograd.parts(of: tiles) { part in
-          var source = winograd.side(tiles, channels: inputs, stride: inputStride)
-          withUnsafePointer(to: prologue) {
-            pbe_winograd_input(x, &source, $0, v, part.lowerBound, part.upperBound)
-          }
-          var target = winograd.side(tiles, channels: outputs, stride: outputStride)
-          pbe_winograd_output_gradient(dy, &target, z, part.lowerBound, part.upperBound)
-        }
-        Parallel.blocks(36) { _, xi in
-          pbe_panel_product_transposed(
-            v + xi * inputStride, z + xi * outputStride, sums + xi * inputs * outputs, inputs, tiles.count,
-            outputs, block == 0 ? 0 : 1)
-        }
-      }
-      Parallel.ranges(inputs, grain: 16) {
-        pbe_winograd_filter_gradient(sums, gradient, inputs, outputs, $0.lowerBound, $0.upperBound)
-      }
-    }
-  }
 }
