@@ -40,7 +40,7 @@ void pbe_channel_moments(const float *x, ptrdiff_t rows, ptrdiff_t channels, dou
 /// Sums of dz and dz * xhat over the range, as BatchNormParameterGradient; doubles of `channels` each.
 void pbe_batch_norm_sums(const float *dy, const float *x, const float *scale, const float *shift, const float *mean,
                          const float *inverse_deviation, int kind, float parameter, ptrdiff_t rows, ptrdiff_t channels,
-                         double *sum_dz, double *sum_dz_xhat, float *scratch);
+                         double *sum_dz, double *sum_dz_xhat);
 /// dx (+)= scale * (dz - mean_dz - xhat * mean_dz_xhat); the two means are vectors. dx may be dy.
 void pbe_batch_norm_input_gradient(const float *dy, const float *x, const float *scale, const float *shift,
                                    const float *mean, const float *inverse_deviation, const float *mean_dz,

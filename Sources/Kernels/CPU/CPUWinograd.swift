@@ -81,7 +81,7 @@ extension CPUCompiler {
       transposed ? (winograd.outputs, winograd.inputs) : (winograd.inputs, winograd.outputs)
     let shared = winograd.sharesFilter
     let group =
-      shared ? winograd.tiles(budget: 16 << 20, least: 64) : winograd.tiles(budget: 600 << 10, least: 32)
+      shared ? winograd.tiles(budget: max(16 << 20, 4 * winograd.filterCount), least: 64) : winograd.tiles(budget: 600 << 10, least: 32)
     let inputStride = winograd.stride(tiles: group, channels: inputs)
     let outputStride = winograd.stride(tiles: group, channels: outputs)
     let perGroup = 36 * (inputStride + outputStride)
