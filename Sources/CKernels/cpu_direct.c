@@ -207,7 +207,7 @@ CLONES void pbe_direct_few_columns(const pbe_direct *d) {
   }
 }
 
-#if defined(__x86_64__)
+#if DISPATCHES
 __attribute__((target("arch=x86-64-v4"))) static void direct_v4(const pbe_direct *d) { direct_wide(d); }
 __attribute__((target("arch=x86-64-v3"))) static void direct_v3(const pbe_direct *d) { direct_narrow(d); }
 __attribute__((target("arch=x86-64-v4"))) static void gradient_v4(const pbe_direct_gradient *d, ptrdiff_t first,
@@ -221,7 +221,7 @@ __attribute__((target("arch=x86-64-v3"))) static void gradient_v3(const pbe_dire
 #endif
 
 void pbe_direct_product(const pbe_direct *d) {
-#if defined(__x86_64__)
+#if DISPATCHES
   if (__builtin_cpu_supports("x86-64-v4")) return direct_v4(d);
   if (__builtin_cpu_supports("x86-64-v3")) return direct_v3(d);
 #endif
@@ -229,7 +229,7 @@ void pbe_direct_product(const pbe_direct *d) {
 }
 
 void pbe_direct_filter_gradient(const pbe_direct_gradient *d, ptrdiff_t first, ptrdiff_t last) {
-#if defined(__x86_64__)
+#if DISPATCHES
   if (__builtin_cpu_supports("x86-64-v4")) return gradient_v4(d, first, last);
   if (__builtin_cpu_supports("x86-64-v3")) return gradient_v3(d, first, last);
 #endif

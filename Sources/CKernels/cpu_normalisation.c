@@ -75,14 +75,6 @@ typedef struct {
   ptrdiff_t rows, channels;
 } gradient_sums;
 
-INLINE v16 slope_16(v16 x, int kind, float parameter) {
-  if (kind == ACT_IDENTITY) return v16_set(1);
-  float lanes[16];
-  v16_store(lanes, x);
-  for (int l = 0; l < 16; l++) lanes[l] = activation_slope(kind, parameter, lanes[l]);
-  return v16_load(lanes);
-}
-
 INLINE void gradient_panels(const gradient_sums *s, ptrdiff_t c, int panels, int at_once, int kind, double *sum_dz,
                             double *sum_dz_xhat) {
   v16 scale[4], shift[4], mean[4], inverse[4];

@@ -11,8 +11,10 @@
 #if !defined(__has_feature)
 #define __has_feature(x) 0
 #endif
-// The thread sanitizer is not ready yet when the clones are chosen.
-#if defined(__x86_64__) && defined(__linux__) && !__has_feature(thread_sanitizer)
+// The thread sanitizer is not ready yet when the clones are chosen. PBE_PORTABLE leaves what the compiler's flags say,
+// to test the paths of other processors.
+#if defined(__x86_64__) && defined(__linux__) && !__has_feature(thread_sanitizer) && !defined(PBE_PORTABLE)
+#define DISPATCHES 1
 #define CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define CLONES
@@ -117,6 +119,14 @@ INLINE float activation_slope(int kind, float parameter, float x) {
   case ACT_HARD_SWISH: return x <= -3 ? 0 : x >= 3 ? 1 : (2.0f * x + 3.0f) * (1.0f / 6.0f);
   default: return 1;
   }
+}
+
+INLINE v16 slope_16(v16 x, int kind, float parameter) {
+  if (kind == ACT_IDENTITY) return v16_set(1);
+  float lanes[16];
+  v16_store(lanes, x);
+  for (int l = 0; l < 16; l++) lanes[l] = activation_slope(kind, parameter, lanes[l]);
+  return v16_load(lanes);
 }
 
 // Runs the statement with a compile-time constant KIND, so that each activation's loop vectorises on its own.

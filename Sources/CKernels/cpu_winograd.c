@@ -183,9 +183,10 @@ CLONES void pbe_winograd_input(const float *x, const pbe_winograd_shape *shape, 
     FOR_ACTIVATION(prologue->kind, input_rows(x, shape, 0, 0, 0, KIND, prologue->parameter, v, first, last))
 }
 
-// Writes tiles; `added` is what each pixel is added to, if anything. Streamed pixels go around the cache.
+// Writes tiles; `added` is what each pixel is added to, if anything. Streamed pixels go around the cache. With a slope
+// the result is a gradient that passes through an affine map and an activation on its way.
 INLINE void output_tiles(const float *m, const pbe_winograd_shape *s, const float *bias, const float *added,
-                         int adds, int streams, float *y, ptrdiff_t first, ptrdiff_t last) {
+                         const pbe_slope *slope, int kind, int streams, float *y, ptrdiff_t first, ptrdiff_t last) {
   const ptrdiff_t tiles = s->tile_rows * s->tile_columns, channels = s->channels, step = s->stride / 16;
   for (ptrdiff_t tile = first; tile < last; tile++) {
     ptrdiff_t n = tile / tiles, top = tile % tiles / s->tile_columns * 4, left = tile % s->tile_columns * 4;
@@ -196,6 +197,8 @@ INLINE void output_tiles(const float *m, const pbe_winograd_shape *s, const floa
       const v16 *d = (const v16 *)(m + c * s->tiles + (tile - s->first) * 16);
       for (int j = 0; j < 6; j++) output_1d(d + j * step, 6 * step, t + j, 6);
       v16 b = bias ? v16_load(bias + c) : v16_set(0);
+      v16 scale = slope && slope->scale ? v16_load(slope->scale + c) : v16_set(1);
+      v16 shift = slope && slope->shift ? v16_load(slope->shift + c) : v16_set(0);
       for (int i = 0; i < rows; i++) {
         v16 r[4];
         output_1d(t + i * 6, 1, r, 1);
@@ -203,7 +206,13 @@ INLINE void output_tiles(const float *m, const pbe_winograd_shape *s, const floa
         for (int j = 0; j < 4; j++, at += channels) {
           if (j >= columns) break;
           v16 value = r[j] + b;
-          if (adds) value += v16_load(added + at);
+          if (added) value += v16_load(added + at);
+          if (slope) {
+            // For the next tile of the row.
+            __builtin_prefetch(slope->x + at + 4 * channels);
+            value *= slope_16(scale * v16_load(slope->x + at) + shift, kind, slope->parameter) * scale;
+            if (slope->sum) value += v16_load(slope->sum + at);
+          }
           if (streams) v16_stream(y + at, value);
           else v16_store(y + at, value);
         }
@@ -214,11 +223,19 @@ INLINE void output_tiles(const float *m, const pbe_winograd_shape *s, const floa
 
 CLONES void pbe_winograd_output(const float *m, const pbe_winograd_shape *s, const float *bias, const float *added,
                                 int streams, float *y, ptrdiff_t first, ptrdiff_t last) {
-  if (added && streams) output_tiles(m, s, bias, added, 1, 1, y, first, last);
-  else if (added) output_tiles(m, s, bias, added, 1, 0, y, first, last);
-  else if (streams) output_tiles(m, s, bias, 0, 0, 1, y, first, last);
-  else output_tiles(m, s, bias, 0, 0, 0, y, first, last);
+  if (added && streams) output_tiles(m, s, bias, added, 0, 0, 1, y, first, last);
+  else if (added) output_tiles(m, s, bias, added, 0, 0, 0, y, first, last);
+  else if (streams) output_tiles(m, s, bias, 0, 0, 0, 1, y, first, last);
+  else output_tiles(m, s, bias, 0, 0, 0, 0, y, first, last);
   // Streamed stores are in no order until here.
+  if (streams) __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+CLONES void pbe_winograd_output_slope(const float *m, const pbe_winograd_shape *s, const float *added,
+                                      const pbe_slope *slope, int streams, float *y, ptrdiff_t first,
+                                      ptrdiff_t last) {
+  if (streams) FOR_ACTIVATION(slope->kind, output_tiles(m, s, 0, added, slope, KIND, 1, y, first, last))
+  else FOR_ACTIVATION(slope->kind, output_tiles(m, s, 0, added, slope, KIND, 0, y, first, last))
   if (streams) __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 

@@ -159,6 +159,20 @@ void pbe_winograd_input(const float *x, const pbe_winograd_shape *shape, const p
 /// they go around the cache.
 void pbe_winograd_output(const float *m, const pbe_winograd_shape *shape, const float *_Nullable bias,
                          const float *_Nullable added, int streams, float *y, ptrdiff_t first, ptrdiff_t last);
+/// A gradient's way back through `activation(scale * x + shift)`: times the activation's slope there and the scale, plus
+/// another image (which may be the result). All but x may be null.
+typedef struct {
+  const float *x;
+  const float *_Nullable scale;
+  const float *_Nullable shift;
+  int kind;
+  float parameter;
+  const float *_Nullable sum;
+} pbe_slope;
+
+/// The same for a gradient: what the tiles and `added` sum up to passes through the slope.
+void pbe_winograd_output_slope(const float *m, const pbe_winograd_shape *shape, const float *_Nullable added,
+                               const pbe_slope *slope, int streams, float *y, ptrdiff_t first, ptrdiff_t last);
 /// Transforms the output-gradient tiles [first, last): the filter gradient's other factor.
 void pbe_winograd_output_gradient(const float *dy, const pbe_winograd_shape *shape, float *z, ptrdiff_t first,
                                   ptrdiff_t last);

@@ -67,21 +67,25 @@ extension CPUCompiler {
   func winogradInputGradient(_ d: ConvolutionInputGradient, _ winograd: Winograd) throws -> Step {
     try winogradConvolution(
       winograd, x: try floats(d.outputGradient), filter: try floats(d.filter), y: try floats(d.inputGradient),
-      prologue: try bind(nil), bias: nil, residual: nil, transposed: true, accumulate: d.accumulate)
+      prologue: try bind(nil), bias: nil, residual: nil, transposed: true, accumulate: d.accumulate,
+      slope: try d.slope.map { try bind($0, sum: d.accumulate ? d.inputGradient : nil) },
+      addend: try floats(d.slope?.addend))
   }
 
   private func winogradConvolution(
     _ winograd: Winograd, x: UnsafePointer<Float>, filter: UnsafePointer<Float>,
     y: UnsafeMutablePointer<Float>,
     prologue: pbe_prologue, bias: UnsafePointer<Float>?, residual: UnsafePointer<Float>?,
-    transposed: Bool = false,
-    accumulate: Bool = false
+    transposed: Bool = false, accumulate: Bool = false, slope: pbe_slope? = nil,
+    addend: UnsafePointer<Float>? = nil
   ) throws -> Step {
     let (inputs, outputs) =
       transposed ? (winograd.outputs, winograd.inputs) : (winograd.inputs, winograd.outputs)
     let shared = winograd.sharesFilter
     let group =
-      shared ? winograd.tiles(budget: max(16 << 20, 4 * winograd.filterCount), least: 64) : winograd.tiles(budget: 600 << 10, least: 32)
+      shared
+      ? winograd.tiles(budget: max(16 << 20, 4 * winograd.filterCount), least: 64)
+      : winograd.tiles(budget: 600 << 10, least: 32)
     let inputStride = winograd.stride(tiles: group, channels: inputs)
     let outputStride = winograd.stride(tiles: group, channels: outputs)
     let perGroup = 36 * (inputStride + outputStride)
@@ -109,10 +113,16 @@ extension CPUCompiler {
     }
     func finish(_ part: Range<Int>, of group: Range<Int>, _ v: UnsafeMutablePointer<Float>) {
       var target = winograd.side(group, channels: outputs, stride: outputStride)
-      pbe_winograd_output(
-        v + 36 * inputStride, &target, bias, accumulate ? UnsafePointer(y) : residual, streams, y,
-        part.lowerBound,
-        part.upperBound)
+      if let slope {
+        withUnsafePointer(to: slope) {
+          pbe_winograd_output_slope(
+            v + 36 * inputStride, &target, addend, $0, streams, y, part.lowerBound, part.upperBound)
+        }
+      } else {
+        pbe_winograd_output(
+          v + 36 * inputStride, &target, bias, accumulate ? UnsafePointer(y) : residual, streams, y,
+          part.lowerBound, part.upperBound)
+      }
     }
 
     return { _ in
