@@ -180,6 +180,13 @@ void pbe_winograd_output_gradient(const float *dy, const pbe_winograd_shape *sha
 void pbe_winograd_filter_gradient(const float *s, float *gradient, ptrdiff_t inputs, ptrdiff_t outputs,
                                   ptrdiff_t first, ptrdiff_t last);
 
+// MARK: - The machine's limits
+
+/// Does multiply-adds in registers; returns how many FLOPs, and a number that keeps them from being optimised away.
+double pbe_peak_flops(ptrdiff_t rounds, float *result);
+/// y = a + b around the cache: three streams of memory. `y` is aligned to 64 bytes, the count a multiple of 16.
+void pbe_stream_add(const float *a, const float *b, float *y, ptrdiff_t count);
+
 // MARK: - Pooling and resampling, one image at a time
 
 typedef struct {

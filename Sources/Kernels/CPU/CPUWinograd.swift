@@ -28,6 +28,17 @@ struct Winograd {
   /// blocks of its own, that stay in its cache.
   var sharesFilter: Bool { inputs * outputs >= 128 * 128 }
 
+  /// Tiles per block of a convolution: in one core's cache, or as many as make up for reading a large filter.
+  var block: Int {
+    sharesFilter
+      ? tiles(budget: max(16 << 20, 4 * filterCount), least: 64) : tiles(budget: 600 << 10, least: 32)
+  }
+
+  /// The blocks of a convolution.
+  var blocks: [Range<Int>] {
+    Swift.stride(from: 0, to: tiles, by: block).map { $0..<min(tiles, $0 + block) }
+  }
+
   /// Floats from one of the 36 matrices to the next. The pad keeps them out of each other's cache sets.
   func stride(tiles: Int, channels: Int) -> Int { tiles * channels + 80 }
 
@@ -82,15 +93,12 @@ extension CPUCompiler {
     let (inputs, outputs) =
       transposed ? (winograd.outputs, winograd.inputs) : (winograd.inputs, winograd.outputs)
     let shared = winograd.sharesFilter
-    let group =
-      shared
-      ? winograd.tiles(budget: max(16 << 20, 4 * winograd.filterCount), least: 64)
-      : winograd.tiles(budget: 600 << 10, least: 32)
+    let group = winograd.block
     let inputStride = winograd.stride(tiles: group, channels: inputs)
     let outputStride = winograd.stride(tiles: group, channels: outputs)
     let perGroup = 36 * (inputStride + outputStride)
     scratch.reserve(floats: winograd.filterCount + (shared ? 1 : Parallel.threads) * perGroup)
-    let groups = (winograd.tiles + group - 1) / group
+    let blocks = winograd.blocks
     let scratch = scratch
     let pixels =
       winograd.height * winograd.width * winograd.tiles / (winograd.tileRows * winograd.tileColumns)
@@ -134,16 +142,15 @@ extension CPUCompiler {
       }
       if shared {
         let v = u + winograd.filterCount
-        for block in 0..<groups {
-          let tiles = block * group..<min(winograd.tiles, (block + 1) * group)
+        for tiles in blocks {
           winograd.parts(of: tiles) { transform($0, of: tiles, v) }
           Parallel.blocks(36) { _, xi in multiply(xi, of: tiles, u, v) }
           winograd.parts(of: tiles) { finish($0, of: tiles, v) }
         }
       } else {
-        Parallel.blocks(groups) { thread, block in
+        Parallel.blocks(blocks.count) { thread, block in
           let v = u + winograd.filterCount + thread * perGroup
-          let tiles = block * group..<min(winograd.tiles, (block + 1) * group)
+          let tiles = blocks[block]
           transform(tiles, of: tiles, v)
           for xi in 0..<36 { multiply(xi, of: tiles, u, v) }
           finish(tiles, of: tiles, v)

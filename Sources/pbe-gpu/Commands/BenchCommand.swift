@@ -29,6 +29,9 @@ struct BenchCommand: ParsableCommand {
   @Flag(help: "Print what each kind of kernel takes, its share, GFLOP/s and GB/s.")
   var profile = false
 
+  @Flag(help: "Instead, measure the CPU's limits and what the phases of its convolutions reach of them.")
+  var roofline = false
+
   @Option(help: "A result of `bench --json` on this machine to compare with.", completion: .file())
   var compare: String?
 
@@ -45,6 +48,11 @@ struct BenchCommand: ParsableCommand {
   }
 
   func run() throws {
+    if roofline {
+      let roofline = try CPURoofline(
+        width: max(16, (width ?? architecture.defaultWidth) / 16 * 16), batch: batch, repeats: repeats)
+      return try common.json ? Output.json(roofline) : roofline.printTable()
+    }
     let stored = try compare.map(BenchRecord.init(contentsOf:))
     let (backend, _) = try common.open()
     let isMNIST = architecture == .mnistNet
