@@ -31,7 +31,7 @@ struct Winograd {
   /// Tiles per block of a convolution: in one core's cache, or as many as make up for reading a large filter.
   var block: Int {
     sharesFilter
-      ? tiles(budget: max(16 << 20, 4 * filterCount), least: 64) : tiles(budget: 600 << 10, least: 32)
+      ? tiles(budget: 8 << 20, least: 64) : tiles(budget: 600 << 10, least: 32)
   }
 
   /// The blocks of a convolution.
