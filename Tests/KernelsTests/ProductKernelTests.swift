@@ -5,10 +5,27 @@ import Testing
 /// The products of OpenCL devices by every algorithm, with sizes that differ in what they make the kernels do. The
 /// whole parity table runs on the smallest tiles (scripts/test), these few cases on others.
 @Suite(.serialized) struct ProductKernelTests {
-  /// What a run of the cases uses.
+  /// Parameters, and the cases that they are tried on: compiling a variant takes CPU drivers a second or more.
   struct Choice: Sendable, CustomTestStringConvertible {
     let testDescription: String
     let parameters: ProductParameters
+    let cases: [OperatorCase]
+  }
+
+  /// All three directions of a convolution.
+  private static func directions(_ shape: ConvolutionShape) -> [OperatorCase] {
+    [
+      ParityTable.convolution(shape), ParityTable.inputGradient(shape, accumulate: true),
+      ParityTable.filterGradient(shape),
+    ]
+  }
+
+  private static func fused(_ suffix: String) -> [OperatorCase] {
+    ParityTable.fusedConvolutions.filter { $0.name.hasSuffix(suffix) }
+  }
+
+  private static func matrices(_ sizes: String) -> [OperatorCase] {
+    ParityTable.matrixProducts.filter { $0.name.hasPrefix("matrixProduct/\(sizes)") }
   }
 
   static let choices: [Choice] = [
@@ -16,59 +33,40 @@ import Testing
     Choice(
       testDescription: "large tiles",
       parameters: ProductParameters(
-        algorithm: .tiled, tileM: 128, tileN: 128, tileK: 16, itemM: 8, itemN: 8, buffers: 2)),
-    // One column of work-items, several loads per work-item, sums in many parts.
+        algorithm: .tiled, tileM: 128, tileN: 128, tileK: 16, itemM: 8, itemN: 8, buffers: 2),
+      cases: directions(.same(3, 64, 9, 6, to: 68))),
+    // One column of work-items, several loads per work-item, sums in many parts; channels that fill no vector.
     Choice(
       testDescription: "tall tiles, split sums",
       parameters: ProductParameters(
-        algorithm: .tiled, tileM: 64, tileN: 16, tileK: 8, itemM: 4, itemN: 4, vector: 4, pad: 0, buffers: 2,
-        fill: 64)),
-    // More work-items than loads.
+        algorithm: .tiled, tileM: 64, tileN: 16, tileK: 8, itemM: 4, itemN: 4, pad: 0, buffers: 2, fill: 64),
+      cases: directions(.same(1, 17, 5, 6, to: 19))
+        + directions(ConvolutionShape(2, 16, 9, 9, to: 24, 3, 3, stride: 2, padding: 1))
+        + matrices("33x65x129")),
+    // More work-items than loads; strides and dilations that share a divisor, and such that don't.
     Choice(
       testDescription: "wide tiles of pairs",
       parameters: ProductParameters(
-        algorithm: .tiled, tileM: 16, tileN: 64, tileK: 4, itemM: 2, itemN: 4, vector: 2, pad: 2)),
+        algorithm: .tiled, tileM: 16, tileN: 64, tileK: 4, itemM: 2, itemN: 4, vector: 2, pad: 2),
+      cases: directions(ConvolutionShape(2, 6, 11, 12, to: 10, 3, 3, stride: 3, padding: 2, dilation: 2))
+        + directions(ConvolutionShape(2, 6, 11, 12, to: 10, 3, 3, stride: 2, padding: 2, dilation: 2))
+        + fused("3x3 stride 2 padding 1, affine relu bias residual") + matrices("17x18x19")),
     // One image at a time; transforms of four channels.
     Choice(
       testDescription: "Winograd, wide transforms",
       parameters: ProductParameters(
-        algorithm: .winograd, tileM: 32, tileN: 32, tileK: 8, itemM: 4, itemN: 4, buffers: 2, fill: 64,
-        lanes: 4,
-        scratch: 1)),
+        algorithm: .winograd, tileM: 32, tileN: 32, tileK: 8, buffers: 2, fill: 64, lanes: 4, scratch: 1),
+      cases: directions(.same(5, 64, 9, 26, to: 68)) + fused("3x3 padding 1, affine relu bias residual")),
+    // No padding, and more than the kernel's; transforms of two channels, and of one where they are odd.
     Choice(
       testDescription: "Winograd, transforms of pairs",
-      parameters: ProductParameters(
-        algorithm: .winograd, tileM: 64, tileN: 64, tileK: 16, itemM: 8, itemN: 8, lanes: 2)),
+      parameters: ProductParameters(algorithm: .winograd, tileM: 32, tileN: 16, tileK: 8, itemN: 4, lanes: 2),
+      cases: directions(ConvolutionShape(2, 18, 9, 9, to: 22, 3, 3))
+        + directions(ConvolutionShape(2, 16, 7, 7, to: 17, 3, 3, padding: 2))),
   ]
 
-  /// Cases of every family: all kinds of prologue and epilogue, channels that are no multiple of a vector, strides.
-  static let cases: [OperatorCase] = {
-    typealias S = ConvolutionShape
-    let same = S.same(3, 64, 9, 6, to: 68)
-    let odd = S.same(1, 17, 5, 6, to: 19)
-    let strided = S(2, 16, 9, 9, to: 24, 3, 3, stride: 2, padding: 1)
-    let few = S(2, 3, 33, 31, to: 8, 7, 7, stride: 2, padding: 3)
-    let dilated = S(2, 6, 11, 12, to: 10, 3, 3, stride: 3, padding: 2, dilation: 2)
-    let fused = [
-      "3x3 padding 1, affine relu bias residual", "3x3 padding 1, affine relu",
-      "3x3 stride 2 padding 1, affine silu",
-    ]
-    return [same, odd, strided, few, dilated].flatMap {
-      [
-        ParityTable.convolution($0), ParityTable.inputGradient($0, accumulate: true),
-        ParityTable.filterGradient($0),
-      ]
-    }
-      + ParityTable.fusedConvolutions.filter { operatorCase in
-        fused.contains { operatorCase.name.hasSuffix($0) }
-      }
-      + ParityTable.matrixProducts.filter {
-        $0.name.hasPrefix("matrixProduct/17x18x19") || $0.name.hasPrefix("matrixProduct/16x43x64")
-      }
-  }()
-
   @Test(arguments: choices) func parity(_ choice: Choice) throws {
-    #expect(Self.cases.count > 20)
+    #expect(choice.cases.count >= 3)
     for device in OpenCLDevice.all.devices where device.description.unusable == nil {
       var tuning = try OpenCLTuning(device.limits, environment: ["PBE_GPU_KERNELS": "gpu"])
       var products: [ProductFamily: ProductParameters] = [:]
@@ -77,9 +75,7 @@ import Testing
       }
       #expect(tuning.use(products).isEmpty, "the device can't have these sizes")
       let backend = try OpenCLBackend(identifier: device.description.identifier, tuning: tuning)
-      // The smallest tiles of all other families are what the table runs on.
-      for operatorCase in Self.cases
-      where choice.parameters.algorithm == .tiled || operatorCase.name.contains("3x3 padding 1") {
+      for operatorCase in choice.cases {
         let result = ParityRunner.run(operatorCase, on: backend)
         #expect(
           result.passed, "\(device.description.identifier), \(choice.testDescription): \(result.description)")
