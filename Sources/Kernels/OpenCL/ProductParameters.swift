@@ -83,7 +83,7 @@ struct ProductParameters: Codable, Hashable, Sendable {
     Tunable(name: "FILL", path: \.fill, range: 0...64, isPower: false),
     Tunable(name: "REGISTERS", path: \.registers, range: 0...255, isPower: false),
     Tunable(name: "LANES", path: \.lanes, range: 1...4),
-    Tunable(name: "SCRATCH", path: \.scratch, range: 1...4096, isPower: false),
+    Tunable(name: "SCRATCH", path: \.scratch, range: 1...1024, isPower: false),
   ]
 
   /// Work-items of a work-group of the tiled kernels.
