@@ -13,6 +13,8 @@ struct LaunchPlan {
     /// The key of Philox, as a uint2.
     case seed(UInt64)
     case uint(UInt32)
+    /// A number that a kernel divides by, as `quotient` in tiled.cl expects it: a uint2.
+    case divisor(Int)
     /// A number that comes with each run.
     case run(RunField)
   }
@@ -29,6 +31,10 @@ struct LaunchPlan {
     case secondPartial
     /// Zeros, never written.
     case zeros
+    /// Winograd's transformed input.
+    case winogradInput
+    /// Winograd's products, or the transformed output gradient.
+    case winogradOutput
   }
 
   /// What a run passes.
@@ -52,6 +58,8 @@ struct LaunchPlan {
   let global: [Int]
   /// Work-items per dimension of a group.
   let local: [Int]
+  /// The kernel is compiled for groups of this size, and works with no other.
+  var isFixed = false
 }
 
 /// Turns the operators of a program into launches.
@@ -67,10 +75,10 @@ struct LaunchBuilder {
   /// The bytes of each scratch buffer that they need.
   private(set) var scratch = [Int](repeating: 0, count: LaunchPlan.Scratch.allCases.count)
 
-  init(_ program: Program, device: OpenCLDevice) throws {
+  init(_ program: Program, tuning: OpenCLTuning) throws {
     self.program = program
-    tuning = OpenCLTuning(isCPU: device.isCPU)
-    itemsToFill = max(1, device.description.computeUnits) * tuning.itemsPerUnit
+    self.tuning = tuning
+    itemsToFill = tuning.limits.computeUnits * tuning.itemsPerUnit
     for (index, operation) in program.operations.enumerated() {
       self.operation = index
       try append(operation)
@@ -118,13 +126,14 @@ struct LaunchBuilder {
 
   /// Appends a launch.
   mutating func launch(
-    _ kernel: String, _ arguments: [LaunchPlan.Argument], global: [Int], local: [Int], variant: String? = nil
+    _ kernel: String, _ arguments: [LaunchPlan.Argument], global: [Int], local: [Int], variant: String? = nil,
+    isFixed: Bool = false
   ) {
     plans.append(
       LaunchPlan(
         operation: operation, kernel: kernel, variant: variant ?? "-DVW=\(tuning.generalWidth)",
         arguments: arguments,
-        global: global.map { max(1, $0) }, local: local))
+        global: global.map { max(1, $0) }, local: local, isFixed: isFixed))
   }
 
   /// Appends a launch of one light work-item per element.
