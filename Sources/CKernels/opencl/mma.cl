@@ -99,12 +99,15 @@
 #define MY_EXCHANGE 0
 #endif
 
+// A function whose arrays must become registers.
+#define INLINED static inline __attribute__((always_inline))
+
 // MARK: - Rounding
 
 #if BF16
 
 // Two neighbours in K, the first in the low half; to nearest, ties to even.
-uint round_pair(float first, float second) {
+INLINED uint round_pair(float first, float second) {
 #ifdef MMA_EMULATED
   const uint2 bits = (uint2)(as_uint(first), as_uint(second));
   uint2 rounded = (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
@@ -121,7 +124,7 @@ uint round_pair(float first, float second) {
 #else
 
 // To nearest, ties away from zero.
-uint round_one(float x) {
+INLINED uint round_one(float x) {
 #ifdef MMA_EMULATED
   return isnan(x) ? 0x7FFFFFFFu : (as_uint(x) + 0x1000u) & 0xFFFFE000u;
 #else
@@ -134,7 +137,7 @@ uint round_one(float x) {
 #endif
 
 // Four words of a tile whose fast index is K: `v` are 4 * PER_WORD numbers along K.
-uint4 words_along(const float4 *v) {
+INLINED uint4 words_along(const float4 *v) {
 #if BF16
   return (uint4)(round_pair(v[0].x, v[0].y), round_pair(v[0].z, v[0].w), round_pair(v[1].x, v[1].y),
                  round_pair(v[1].z, v[1].w));
@@ -144,7 +147,7 @@ uint4 words_along(const float4 *v) {
 }
 
 // Four words of a tile whose fast index is not K: `v` are PER_WORD vectors that are neighbours in K.
-uint4 words_across(const float4 *v) {
+INLINED uint4 words_across(const float4 *v) {
 #if BF16
   return (uint4)(round_pair(v[0].x, v[1].x), round_pair(v[0].y, v[1].y), round_pair(v[0].z, v[1].z),
                  round_pair(v[0].w, v[1].w));
@@ -156,7 +159,7 @@ uint4 words_across(const float4 *v) {
 // MARK: - The instructions
 
 // sum += a * b for one tile of 16 x 8 results per warp: `a` are 16 x 8 words, `b` 8 x 8, as fragments.
-void mma_tile(float *sum, const uint *a, const uint *b, local uint *exchange) {
+INLINED void mma_tile(float *sum, const uint *a, const uint *b, local uint *exchange) {
 #ifdef MMA_EMULATED
   const int lane = get_local_id(0) % WARP, group = lane >> 2, member = lane % 4, depth = STEP * PER_WORD;
   local float *left = (local float *)exchange, *right = left + 16 * depth;
@@ -204,7 +207,7 @@ void mma_tile(float *sum, const uint *a, const uint *b, local uint *exchange) {
 
 // Four matrices of 8 rows x 4 words: lane 8 * j + i gives the address of row i of matrix j, and gets of each matrix the
 // word (lane % 4) of the row (lane / 4).
-void load_matrices(uint *words, local const uint *row, local uint *exchange) {
+INLINED void load_matrices(uint *words, local const uint *row, local uint *exchange) {
 #ifdef MMA_EMULATED
   const int lane = get_local_id(0) % WARP;
   // An address as its distance from this lane's exchange, which all lanes of a warp have in common.
@@ -223,7 +226,8 @@ void load_matrices(uint *words, local const uint *row, local uint *exchange) {
 // MARK: - From local memory to sums
 
 // Adds the product of a round to the warp's sums, `sum` (PARTS_M, PARTS_N, 4). `row` and `column` are the warp's first.
-void multiply_round(float *sum, local const uint *a, local const uint *b, int row, int column, local uint *exchange) {
+INLINED void multiply_round(
+    float *sum, local const uint *a, local const uint *b, int row, int column, local uint *exchange) {
   const int lane = get_local_id(0) % WARP, group = lane / 4, member = lane % 4;
   UNROLL_LOOP
   for (int word = 0; word < WORDS; word += STEP) {
@@ -262,7 +266,7 @@ void multiply_round(float *sum, local const uint *a, local const uint *b, int ro
 
 // MARK: - Prologue
 
-float4 on_load(float4 x, global const float *scale, global const float *shift, int c, float parameter) {
+INLINED float4 on_load(float4 x, global const float *scale, global const float *shift, int c, float parameter) {
 #if PROLOGUE == 2
   x = *(global const float4 *)(scale + c) * x + *(global const float4 *)(shift + c);
 #endif
@@ -279,7 +283,7 @@ float4 on_load(float4 x, global const float *scale, global const float *shift, i
 
 // Which taps of `count` meet the pixels of a class: those with offset + tap * dilation divisible by DIVISOR. Their
 // first one, their distance and their number.
-int3 meeting_taps(int count, int offset, int dilation) {
+INLINED int3 meeting_taps(int count, int offset, int dilation) {
 #if DIVISOR == 1
   return (int3)(0, 1, count);
 #else
@@ -446,7 +450,7 @@ kernel void mma_convolution(
 // MARK: - Filter gradient
 
 // p / divisor for p * divisor < 2^32; `reciprocal` is 2^32 / divisor, rounded up.
-uint divide(uint p, uint divisor, uint reciprocal) { return divisor == 1 ? p : mul_hi(p, reciprocal); }
+INLINED uint divide(uint p, uint divisor, uint reciprocal) { return divisor == 1 ? p : mul_hi(p, reciprocal); }
 
 // The operator of kernels.cl's `filter_gradient`; C and K must be multiples of 4, and pixels * max(outputHeight,
 // outputWidth) less than 2^32. A row of the product is an input channel of a tap, a term of its sums an output pixel.
