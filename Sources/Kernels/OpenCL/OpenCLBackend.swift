@@ -11,6 +11,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   private let context: OpenCLHandle
   private let queue: OpenCLHandle
   private let compiler: OpenCLCompiler
+  /// The choice of kernels.
+  let tuning: OpenCLTuning
 
   /// The driver's limit for one buffer in bytes.
   public var largestAllocation: Int { device.largestAllocation }
@@ -22,7 +24,10 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   public static var missing: String? { OpenCLDevice.all.missing }
 
   /// Opens the device `opencl:0`, `opencl:1`, ... Throws `device` when there is none such or the driver fails.
-  public init(identifier: String) throws {
+  public convenience init(identifier: String) throws { try self.init(identifier: identifier, tuning: nil) }
+
+  /// Opens a device; `tuning` replaces what is chosen for it.
+  init(identifier: String, tuning: OpenCLTuning?) throws {
     guard let hardware = OpenCLDevice.all.devices.first(where: { $0.description.identifier == identifier })
     else {
       throw PBEError(
@@ -33,6 +38,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
       throw PBEError(.device, "the device can't be used: \(reason)", at: identifier)
     }
     self.hardware = hardware
+    self.tuning = try tuning ?? OpenCLTuning(hardware.limits)
     device = hardware.description
     alignment = max(512, hardware.baseAlignment)
     var status: cl_int = 0
@@ -122,7 +128,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   /// Chooses the kernels of the programs and binds their arguments; the programs share their temporaries' memory.
   public func compile(_ programs: [Program]) throws -> [any Executable] {
     let memoryPlans = programs.map { MemoryPlan($0, alignment: alignment, chunkLimit: largestAllocation) }
-    let builders = try programs.map { try LaunchBuilder($0, device: hardware) }
+    let builders = try programs.map { try LaunchBuilder($0, tuning: tuning) }
     let arena = try (0..<(memoryPlans.map(\.chunks.count).max() ?? 0)).map { index in
       try zeroed(memoryPlans.map { index < $0.chunks.count ? $0.chunks[index] : 0 }.max() ?? 0)
     }
