@@ -25,13 +25,13 @@
 #define TILE_N 64  // columns of a work-group's tile: output channels
 #endif
 #ifndef TILE_K
-#define TILE_K (16 * (1 + BF16))  // terms per round through local memory: a multiple of 8, of 16 with BF16
+#define TILE_K 16  // words (one TF32 or two bfloat16 numbers) along K per round through local memory: a multiple of 8
 #endif
 #ifndef WARP_M
 #define WARP_M 32  // rows of a warp's part of the tile: a multiple of 16
 #endif
 #ifndef WARP_N
-#define WARP_N 32  // columns of a warp's part of the tile: a multiple of 8, of 16 with LDMATRIX
+#define WARP_N 32  // columns of a warp's part of the tile: a multiple of 8, with LDMATRIX of 16
 #endif
 #ifndef BUFFERS
 #define BUFFERS 2  // 2: the next round is written while this one is read; 1: half the local memory, one more barrier
@@ -47,8 +47,8 @@
 
 #define WARP 32
 #define PER_WORD (1 + BF16)
-#define WORDS (TILE_K / PER_WORD)
-#define STEP 8                      // words of K that one instruction takes
+#define TERMS (TILE_K * PER_WORD)   // terms of the sums per round
+#define STEP 8                      // words along K that one instruction takes
 #define PARTS_M (WARP_M / 16)       // instructions that cover a warp's rows
 #define PARTS_N (WARP_N / 8)        // and its columns
 #define WARPS_N (TILE_N / WARP_N)
@@ -57,7 +57,7 @@
 
 // A tile lies in local memory with K or with its rows (columns) as the fast index, as it comes from memory. The
 // padding makes the 32 addresses of a fragment fall into 32 banks.
-#define K_FAST (WORDS + 4)
+#define K_FAST (TILE_K + 4)
 #define OUTER_FAST(extent) ((extent) + 8)
 #if defined(MMA_FILTER_GRADIENT)
 #define A_K_FAST 0
@@ -71,22 +71,23 @@
 #define A_SIZE (TILE_M * K_FAST)
 #else
 #define A_AT(row, word) ((word) * OUTER_FAST(TILE_M) + (row))
-#define A_SIZE (WORDS * OUTER_FAST(TILE_M))
+#define A_SIZE (TILE_K * OUTER_FAST(TILE_M))
 #endif
 #if B_K_FAST
 #define B_AT(word, column) ((column) * K_FAST + (word))
 #define B_SIZE (TILE_N * K_FAST)
 #else
 #define B_AT(word, column) ((word) * OUTER_FAST(TILE_N) + (column))
-#define B_SIZE (WORDS * OUTER_FAST(TILE_N))
+#define B_SIZE (TILE_K * OUTER_FAST(TILE_N))
 #endif
 
-// A work-item brings so many vectors of four words per round.
-#define A_VECTORS (TILE_M * WORDS / 4 / GROUP)
-#define B_VECTORS (TILE_N * WORDS / 4 / GROUP)
-#if A_VECTORS * GROUP * 4 != TILE_M * WORDS || B_VECTORS * GROUP * 4 != TILE_N * WORDS
-#error "a work-group's work-items must share a tile evenly"
-#endif
+// Each round, a work-item brings so many vectors of four words; the last may be beyond the tile.
+#define A_TOTAL (TILE_M * TILE_K / 4)
+#define B_TOTAL (TILE_N * TILE_K / 4)
+#define A_VECTORS ((A_TOTAL + GROUP - 1) / GROUP)
+#define B_VECTORS ((B_TOTAL + GROUP - 1) / GROUP)
+#define A_THERE(i) (A_TOTAL % GROUP == 0 || (i) * GROUP + lid < A_TOTAL)
+#define B_THERE(i) (B_TOTAL % GROUP == 0 || (i) * GROUP + lid < B_TOTAL)
 
 #ifdef MMA_EMULATED
 #define UNROLL_LOOP
@@ -230,7 +231,7 @@ INLINED void multiply_round(
     float *sum, local const uint *a, local const uint *b, int row, int column, local uint *exchange) {
   const int lane = get_local_id(0) % WARP, group = lane / 4, member = lane % 4;
   UNROLL_LOOP
-  for (int word = 0; word < WORDS; word += STEP) {
+  for (int word = 0; word < TILE_K; word += STEP) {
     uint left[PARTS_M][4], right[PARTS_N][2];
     UNROLL_LOOP
     for (int i = 0; i < PARTS_M; i++) {
@@ -327,7 +328,7 @@ kernel void mma_convolution(
   int y0[A_VECTORS], x0[A_VECTORS], image[A_VECTORS];
   UNROLL_LOOP
   for (int i = 0; i < A_VECTORS; i++) {
-    const int p = firstPixel + (i * GROUP + lid) / (WORDS / 4);
+    const int p = firstPixel + (i * GROUP + lid) / (TILE_K / 4);
     const int x = p % columns * DIVISOR + classX, y = p / columns % rows * DIVISOR + classY;
     image[i] = p / columns / rows * H * W;
     y0[i] = p < pixels ? y * stride - padY : -(1 << 29);
@@ -335,7 +336,7 @@ kernel void mma_convolution(
   }
   const int3 tapsY = meeting_taps(kernelHeight, classY - padY, dilation);
   const int3 tapsX = meeting_taps(kernelWidth, classX - padX, dilation);
-  const int chunks = (C + TILE_K - 1) / TILE_K;
+  const int chunks = (C + TERMS - 1) / TERMS;
   const int begin = get_group_id(2) * rounds, end = min(begin + rounds, tapsY.z * tapsX.z * chunks);
 
   float4 nextA[A_VECTORS][PER_WORD], nextB[B_VECTORS][PER_WORD];
@@ -352,12 +353,12 @@ kernel void mma_convolution(
     if (next < end) {
       const int tap = next / chunks;
       const int r = tapsY.x + tap / tapsX.z * tapsY.y, s = tapsX.x + tap % tapsX.z * tapsX.y;
-      channel = next % chunks * TILE_K;
+      channel = next % chunks * TERMS;
       UNROLL_LOOP
       for (int i = 0; i < A_VECTORS; i++) {
-        const int c = channel + (i * GROUP + lid) % (WORDS / 4) * (4 * PER_WORD);
+        const int c = channel + (i * GROUP + lid) % (TILE_K / 4) * (4 * PER_WORD);
         const int y = y0[i] + r * dilation, x = x0[i] + s * dilation;
-        inside[i] = y >= 0 && x >= 0 && y / DIVISOR < H && x / DIVISOR < W;
+        inside[i] = A_THERE(i) && y >= 0 && x >= 0 && y / DIVISOR < H && x / DIVISOR < W;
         global const float *source = input + (size_t)(image[i] + y / DIVISOR * W + x / DIVISOR) * C + c;
         UNROLL_LOOP
         for (int j = 0; j < PER_WORD; j++) {
@@ -367,8 +368,8 @@ kernel void mma_convolution(
       UNROLL_LOOP
       for (int i = 0; i < B_VECTORS; i++) {
 #if FILTER_TRANSPOSED
-        const int c = channel + (i * GROUP + lid) % (WORDS / 4) * (4 * PER_WORD);
-        const int k = firstChannel + (i * GROUP + lid) / (WORDS / 4);
+        const int c = channel + (i * GROUP + lid) % (TILE_K / 4) * (4 * PER_WORD);
+        const int k = firstChannel + (i * GROUP + lid) / (TILE_K / 4);
         const int flipped = (kernelHeight - 1 - r) * kernelWidth + kernelWidth - 1 - s;
         global const float *source = filter + (size_t)(flipped * K + k) * C + c;
         const int distance = 4, distanceInC = 4;
@@ -380,7 +381,7 @@ kernel void mma_convolution(
 #endif
         UNROLL_LOOP
         for (int j = 0; j < PER_WORD; j++) {
-          const int there = k < K && c + j * distanceInC < C;
+          const int there = B_THERE(i) && k < K && c + j * distanceInC < C;
           nextB[i][j] = there ? *(global const float4 *)(source + (size_t)j * distance) : (float4)0;
         }
       }
@@ -398,28 +399,30 @@ kernel void mma_convolution(
     if (next < end) {
       UNROLL_LOOP
       for (int i = 0; i < A_VECTORS; i++) {
-        const int row = (i * GROUP + lid) / (WORDS / 4), word = (i * GROUP + lid) % (WORDS / 4) * 4;
+        const int row = (i * GROUP + lid) / (TILE_K / 4), word = (i * GROUP + lid) % (TILE_K / 4) * 4;
         UNROLL_LOOP
         for (int j = 0; j < PER_WORD; j++) {
           const int c = channel + word * PER_WORD + 4 * j;
           if (inside[i] && c < C) nextA[i][j] = on_load(nextA[i][j], scale, shift, c, parameter);
         }
-        *(local uint4 *)(a + buffer * A_SIZE + A_AT(row, word)) = words_along(nextA[i]);
+        if (A_THERE(i)) *(local uint4 *)(a + buffer * A_SIZE + A_AT(row, word)) = words_along(nextA[i]);
       }
       UNROLL_LOOP
       for (int i = 0; i < B_VECTORS; i++) {
 #if FILTER_TRANSPOSED
-        const int column = (i * GROUP + lid) / (WORDS / 4), word = (i * GROUP + lid) % (WORDS / 4) * 4;
-        *(local uint4 *)(b + buffer * B_SIZE + B_AT(word, column)) = words_along(nextB[i]);
+        const int column = (i * GROUP + lid) / (TILE_K / 4), word = (i * GROUP + lid) % (TILE_K / 4) * 4;
+        if (B_THERE(i)) *(local uint4 *)(b + buffer * B_SIZE + B_AT(word, column)) = words_along(nextB[i]);
 #else
         const int word = (i * GROUP + lid) / (TILE_N / 4), column = (i * GROUP + lid) % (TILE_N / 4) * 4;
-        *(local uint4 *)(b + buffer * B_SIZE + B_AT(word, column)) = words_across(nextB[i]);
+        if (B_THERE(i)) *(local uint4 *)(b + buffer * B_SIZE + B_AT(word, column)) = words_across(nextB[i]);
 #endif
       }
     }
     barrier(CLK_LOCAL_MEM_FENCE);
   }
 
+  // The first part brings what is to be added.
+  const int isFirst = get_group_id(2) == 0;
   output += (size_t)get_group_id(2) * images * outputHeight * outputWidth * K;
   UNROLL_LOOP
   for (int i = 0; i < 2 * PARTS_M; i++) {
@@ -438,8 +441,8 @@ kernel void mma_convolution(
       const size_t at = (size_t)place * K + k;
       const int first = (i / 2 * PARTS_N + j) * 4 + i % 2 * 2;
       float2 result = (float2)(sum[first], sum[first + 1]);
-      if (bias) result += *(global const float2 *)(bias + k);
-      if (residual) result += *(global const float2 *)(residual + at);
+      if (isFirst && bias) result += *(global const float2 *)(bias + k);
+      if (isFirst && residual) result += *(global const float2 *)(residual + at);
       *(global float2 *)(output + at) = result;
     }
   }
@@ -469,7 +472,7 @@ kernel void mma_filter_gradient(
   const int warpRow = warp / WARPS_N * WARP_M, warpColumn = warp % WARPS_N * WARP_N;
   const int tilesN = (K + TILE_N - 1) / TILE_N;
   const int firstRow = get_group_id(0) / tilesN * TILE_M, firstChannel = get_group_id(0) % tilesN * TILE_N;
-  const int begin = get_group_id(2) * rounds, end = min(begin + rounds, (pixels + TILE_K - 1) / TILE_K);
+  const int begin = get_group_id(2) * rounds, end = min(begin + rounds, (pixels + TERMS - 1) / TERMS);
   const uint perRow = 0xFFFFFFFFu / outputWidth + 1, perImage = 0xFFFFFFFFu / outputHeight + 1;
 
   // The tap and the channel of each vector of the input's tile.
@@ -497,10 +500,10 @@ kernel void mma_filter_gradient(
       for (int i = 0; i < A_VECTORS; i++) {
         UNROLL_LOOP
         for (int j = 0; j < PER_WORD; j++) {
-          const int p = next * TILE_K + (i * GROUP + lid) / (TILE_M / 4) * PER_WORD + j;
+          const int p = next * TERMS + (i * GROUP + lid) / (TILE_M / 4) * PER_WORD + j;
           const int line = divide(p, outputWidth, perRow), n = divide(line, outputHeight, perImage);
           const int y = (line - n * outputHeight) * stride + dy[i], x = (p - line * outputWidth) * stride + dx[i];
-          inside[i][j] = p < pixels && y >= 0 && x >= 0 && y < H && x < W;
+          inside[i][j] = A_THERE(i) && p < pixels && y >= 0 && x >= 0 && y < H && x < W;
           global const float *source = input + (size_t)((n * H + y) * W + x) * C + channel[i];
           nextA[i][j] = inside[i][j] ? *(global const float4 *)source : (float4)0;
         }
@@ -510,9 +513,9 @@ kernel void mma_filter_gradient(
         const int k = firstChannel + (i * GROUP + lid) % (TILE_N / 4) * 4;
         UNROLL_LOOP
         for (int j = 0; j < PER_WORD; j++) {
-          const int p = next * TILE_K + (i * GROUP + lid) / (TILE_N / 4) * PER_WORD + j;
+          const int p = next * TERMS + (i * GROUP + lid) / (TILE_N / 4) * PER_WORD + j;
           global const float *source = outputGradient + (size_t)p * K + k;
-          nextB[i][j] = p < pixels && k < K ? *(global const float4 *)source : (float4)0;
+          nextB[i][j] = B_THERE(i) && p < pixels && k < K ? *(global const float4 *)source : (float4)0;
         }
       }
     }
@@ -534,12 +537,12 @@ kernel void mma_filter_gradient(
         for (int j = 0; j < PER_WORD; j++) {
           if (inside[i][j]) nextA[i][j] = on_load(nextA[i][j], scale, shift, channel[i], parameter);
         }
-        *(local uint4 *)(a + buffer * A_SIZE + A_AT(row, word)) = words_across(nextA[i]);
+        if (A_THERE(i)) *(local uint4 *)(a + buffer * A_SIZE + A_AT(row, word)) = words_across(nextA[i]);
       }
       UNROLL_LOOP
       for (int i = 0; i < B_VECTORS; i++) {
         const int word = (i * GROUP + lid) / (TILE_N / 4), column = (i * GROUP + lid) % (TILE_N / 4) * 4;
-        *(local uint4 *)(b + buffer * B_SIZE + B_AT(word, column)) = words_across(nextB[i]);
+        if (B_THERE(i)) *(local uint4 *)(b + buffer * B_SIZE + B_AT(word, column)) = words_across(nextB[i]);
       }
     }
     barrier(CLK_LOCAL_MEM_FENCE);
