@@ -452,11 +452,11 @@ kernel void mma_convolution(
 
 // MARK: - Filter gradient
 
-// p / divisor for p * divisor < 2^32; `reciprocal` is 2^32 / divisor, rounded up.
-INLINED uint divide(uint p, uint divisor, uint reciprocal) { return divisor == 1 ? p : mul_hi(p, reciprocal); }
+// n / d for n < 2^31; `d` is what the host makes of the divisor (OpenCLLaunch.reciprocal).
+INLINED int quotient(int n, uint2 d) { return d.x ? (int)(mul_hi((uint)n, d.x) >> d.y) : n; }
 
-// The operator of kernels.cl's `filter_gradient`; C and K must be multiples of 4, and pixels * max(outputHeight,
-// outputWidth) less than 2^32. A row of the product is an input channel of a tap, a term of its sums an output pixel.
+// The operator of kernels.cl's `filter_gradient`; C and K must be multiples of 4. A row of the product is an input
+// channel of a tap, a term of its sums an output pixel. `height` and `width` stand for outputHeight and outputWidth.
 //
 // The first dimension runs over tiles, output channels first; the third over parts of the sum (`rounds` rounds each):
 // `output` is (part, tap, c, k).
@@ -464,7 +464,8 @@ __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 kernel void mma_filter_gradient(
     global const float *input, global const float *outputGradient, global const float *scale,
     global const float *shift, float parameter, global float *output, int C, int K, int H, int W, int outputHeight,
-    int outputWidth, int pixels, int taps, int kernelWidth, int stride, int padding, int dilation, int rounds) {
+    int outputWidth, uint2 height, uint2 width, int pixels, int taps, int kernelWidth, int stride, int padding,
+    int dilation, int rounds) {
   local uint a[BUFFERS * A_SIZE] __attribute__((aligned(16)));
   local uint b[BUFFERS * B_SIZE] __attribute__((aligned(16)));
   DECLARE_EXCHANGE
@@ -473,7 +474,6 @@ kernel void mma_filter_gradient(
   const int tilesN = (K + TILE_N - 1) / TILE_N;
   const int firstRow = get_group_id(0) / tilesN * TILE_M, firstChannel = get_group_id(0) % tilesN * TILE_N;
   const int begin = get_group_id(2) * rounds, end = min(begin + rounds, (pixels + TERMS - 1) / TERMS);
-  const uint perRow = 0xFFFFFFFFu / outputWidth + 1, perImage = 0xFFFFFFFFu / outputHeight + 1;
 
   // The tap and the channel of each vector of the input's tile.
   int dy[A_VECTORS], dx[A_VECTORS], channel[A_VECTORS];
@@ -501,7 +501,7 @@ kernel void mma_filter_gradient(
         UNROLL_LOOP
         for (int j = 0; j < PER_WORD; j++) {
           const int p = next * TERMS + (i * GROUP + lid) / (TILE_M / 4) * PER_WORD + j;
-          const int line = divide(p, outputWidth, perRow), n = divide(line, outputHeight, perImage);
+          const int line = quotient(p, width), n = quotient(line, height);
           const int y = (line - n * outputHeight) * stride + dy[i], x = (p - line * outputWidth) * stride + dx[i];
           inside[i][j] = A_THERE(i) && p < pixels && y >= 0 && x >= 0 && y < H && x < W;
           global const float *source = input + (size_t)((n * H + y) * W + x) * C + channel[i];
@@ -548,12 +548,11 @@ kernel void mma_filter_gradient(
     barrier(CLK_LOCAL_MEM_FENCE);
   }
 
-  const int height = taps * C;
-  output += (size_t)get_group_id(2) * height * K;
+  output += (size_t)get_group_id(2) * taps * C * K;
   UNROLL_LOOP
   for (int i = 0; i < 2 * PARTS_M; i++) {
     const int row = firstRow + warpRow + 8 * i + lane / 4;
-    if (row >= height) continue;
+    if (row >= taps * C) continue;
     UNROLL_LOOP
     for (int j = 0; j < PARTS_N; j++) {
       const int k = firstChannel + warpColumn + 8 * j + lane % 4 * 2;
