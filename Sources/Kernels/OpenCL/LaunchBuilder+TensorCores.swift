@@ -1,9 +1,15 @@
 extension LaunchBuilder {
   // MARK: - Operators
 
-  /// Whether mma.cl has a kernel for a product of `inputs` to `outputs` channels: it loads vectors of four.
-  func tensorCoresCan(inputs: Int, outputs: Int) -> Bool {
-    tuning.tensorCores != nil && inputs % 4 == 0 && outputs % 4 == 0
+  /// How a product of `inputs` to `outputs` channels is computed: on matrix units if the tuning has them for its
+  /// family and mma.cl can, which loads vectors of four channels.
+  func parameters(
+    _ family: ProductFamily, inputs: Int, outputs: Int, _ groups: Int = 1
+  ) -> ProductParameters {
+    let suits = tuning.tensorCores != nil && inputs % 4 == 0 && outputs % 4 == 0 && groups == 1
+    if suits, let parameters = tuning.tensorCoreProducts[family] { return parameters }
+    let parameters = tuning.parameters(family)
+    return parameters.algorithm == .tensorCore ? ProductParameters(algorithm: .registers) : parameters
   }
 
   /// A convolution, an input gradient or a matrix product on matrix units.

@@ -29,17 +29,6 @@ struct TensorCores: Hashable, Sendable {
 }
 
 extension OpenCLTuning {
-  /// Computes products on matrix units, each with the first sizes that suit the device; `nil` changes nothing.
-  mutating func use(_ tensorCores: TensorCores?) {
-    guard let tensorCores else { return }
-    self.tensorCores = tensorCores
-    use(
-      Dictionary(
-        uniqueKeysWithValues: ProductFamily.allCases.compactMap { family in
-          Self.tensorCoreCandidates(family, on: limits).first.map { (family, $0) }
-        }))
-  }
-
   /// What a tuner tries for a family on matrix units, the most promising first. Large tiles spare loads and
   /// conversions; small ones fill a device with little work.
   static func tensorCoreCandidates(_ family: ProductFamily, on limits: OpenCLLimits) -> [ProductParameters] {
@@ -76,11 +65,8 @@ extension ProductParameters {
 
   /// Whether mma.cl can be compiled with these sizes for a device.
   func suitsTensorCores(on limits: OpenCLLimits) -> Bool {
-    // The emulation exchanges fragments through local memory, too.
-    let emulation = limits.isCPU ? tensorCoreGroup / 32 * 24 * 8 * 2 * 4 : 0
-    return warpM <= tileM && warpN <= tileN && tileK >= 8 && warpM * warpN <= 64 * 64
-      && tensorCoreGroup <= limits.largestGroup
-      && tensorCoreLocalByteCount + emulation <= limits.localMemory
+    warpM <= tileM && warpN <= tileN && tileK >= 8 && tensorCoreGroup <= limits.largestGroup
+      && tensorCoreLocalByteCount <= limits.localMemory
   }
 
   /// These, with tiles no wider than a result of `columns` needs: narrower parts first, then fewer warps.
