@@ -19,6 +19,17 @@ public enum Precision: String, CaseIterable, Codable, Sendable {
     }
   }
 
+  /// `x` as a product takes it: to nearest, halfway cases away from zero (tf32) or to even (bf16).
+  public func rounded(_ x: Float) -> Float {
+    guard x.isFinite else { return x }
+    let bits = x.bitPattern
+    return switch self {
+    case .fp32: x
+    case .tf32: Float(bitPattern: (bits + 0x1000) & ~0x1FFF)
+    case .bf16: Float(bitPattern: (bits + 0x7FFF + (bits >> 16 & 1)) & ~0xFFFF)
+    }
+  }
+
   /// The precision that `PBE_GPU_PRECISION` asks for, by default fp32. Throws `usage` for a word that is none.
   public static func requested(
     environment: [String: String] = ProcessInfo.processInfo.environment

@@ -74,8 +74,11 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   /// Why this device can't compute products on matrix units; `nil` when it can.
   private func problem(_ tensorCores: TensorCores) -> String? {
-    TensorCoreProbe(context: context, queue: queue, compiler: compiler).problem(tensorCores, hardware.limits)
+    probe.problem(tensorCores, hardware.limits)
   }
+
+  /// Finds out what the device's matrix units can do.
+  var probe: TensorCoreProbe { TensorCoreProbe(context: context, queue: queue, compiler: compiler) }
 
   /// Whether the device can compute products in a precision; compiles and runs a little for the answer.
   public func support(for precision: Precision) -> PrecisionSupport {
