@@ -63,7 +63,8 @@ public enum Devices {
   private static func openCPU(_ precision: Precision) throws -> CPUBackend {
     guard precision == .fp32 else {
       throw PBEError(
-        .device, "products in \(precision.rawValue) are not available: \(CPUBackend.precisionProblem)", at: "cpu",
+        .device, "products in \(precision.rawValue) are not available: \(CPUBackend.precisionProblem)",
+        at: "cpu",
         remedy: "use --precision fp32, or a device that `pbe-gpu devices` lists it for")
     }
     return try CPUBackend()

@@ -46,7 +46,8 @@ public enum ParityRunner {
         operatorCase, expected, try measure(operatorCase, on: backend), in: backend.device.precision)
     } catch {
       return ParityResult(
-        name: operatorCase.name, error: .infinity, bound: operatorCase.bound(in: backend.device.precision), failure: "\(error)")
+        name: operatorCase.name, error: .infinity, bound: operatorCase.bound(in: backend.device.precision),
+        failure: "\(error)")
     }
   }
 

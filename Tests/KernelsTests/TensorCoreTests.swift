@@ -45,7 +45,9 @@ import Testing
   }
 
   /// Inputs that need no rounding: the bound is fp32's. Others: the bound is that of the rounding, and there is some.
-  @Test(arguments: [Precision.tf32, .bf16], sizes) func products(_ precision: Precision, _ sizes: String) throws {
+  @Test(arguments: [Precision.tf32, .bf16], sizes) func products(_ precision: Precision, _ sizes: String)
+    throws
+  {
     let backend = try Self.backend(precision, sizes)
     for product in Self.products {
       let exact = ParityRunner.run(product.exact(in: precision), on: backend)

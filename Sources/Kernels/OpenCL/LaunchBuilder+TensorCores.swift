@@ -37,7 +37,8 @@ extension LaunchBuilder {
       "mma_convolution",
       [loaded.input, .value(c.filter)] + loaded.arguments + [optional(c.bias), optional(c.residual), target]
         + (try ints(
-          y.n, x.c, y.c, x.h, x.w, y.h, y.w, c.kernelHeight, c.kernelWidth, c.padY, c.padX, c.stride, c.dilation,
+          y.n, x.c, y.c, x.h, x.w, y.h, y.w, c.kernelHeight, c.kernelWidth, c.padY, c.padX, c.stride,
+          c.dilation,
           perPart)),
       global: [tiles * sizes.tensorCoreGroup, classes, parts], local: [sizes.tensorCoreGroup, 1, 1],
       variant: variant, isFixed: true)
@@ -61,7 +62,8 @@ extension LaunchBuilder {
     let tiles = ceil(taps * x.c, sizes.tileM) * ceil(y.c, sizes.tileN)
     let terms = sizes.tileK * cores.termsPerWord
     let (parts, perPart) = roundsPerPart(
-      ceil(y.pixels, terms), groups: tiles, resultCount: count, longest: max(1, 2048 / terms), fill: sizes.fill)
+      ceil(y.pixels, terms), groups: tiles, resultCount: count, longest: max(1, 2048 / terms),
+      fill: sizes.fill)
     let isDirect = parts == 1 && f.bias == nil && !f.accumulate
     let target = isDirect ? .value(f.output) : try need(.partial, floats: parts * count)
     launch(

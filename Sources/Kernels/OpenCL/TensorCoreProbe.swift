@@ -52,8 +52,10 @@ struct TensorCoreProbe {
     let kernel = try compiler.kernel("mma_probe", variant: Self.variant(cores))
     let plan = LaunchPlan(
       operation: 0, kernel: "mma_probe", variant: Self.variant(cores),
-      arguments: [.scratch(.input), .scratch(.filter), .scratch(.partial)], global: [32], local: [32], isFixed: true)
-    let launch = try OpenCLLaunch(plan, kernel: kernel, largestGroup: compiler.largestGroup(kernel)) { argument in
+      arguments: [.scratch(.input), .scratch(.filter), .scratch(.partial)], global: [32], local: [32],
+      isFixed: true)
+    let launch = try OpenCLLaunch(plan, kernel: kernel, largestGroup: compiler.largestGroup(kernel)) {
+      argument in
       guard case .scratch(let place) = argument else { return nil }
       return buffers[place == .input ? 0 : place == .filter ? 1 : 2]
     }

@@ -40,7 +40,8 @@ extension OpenCLTuning {
     switch family {
     case .convolution3x3, .filterGradient3x3: break
     // A tile shouldn't be wider than few channels.
-    case .convolution3x3Narrow, .filterGradient3x3Narrow: shapes = [shapes[5], shapes[1], shapes[2], shapes[6]]
+    case .convolution3x3Narrow, .filterGradient3x3Narrow:
+      shapes = [shapes[5], shapes[1], shapes[2], shapes[6]]
     default: shapes = [shapes[2]] + shapes.filter { $0 != shapes[2] }
     }
     return [16, 32, 8].flatMap { tileK in

@@ -44,7 +44,8 @@ public struct CaseBuilder {
       } catch { failure = error }
     }
     let rounds = type == .float32 && precision != .fp32
-    let initial = ReferenceTensor(shape, rounds ? values.map { Double(precision.rounded(Float($0))) } : values)
+    let initial = ReferenceTensor(
+      shape, rounds ? values.map { Double(precision.rounded(Float($0))) } : values)
     entries.append(Entry(label: label, tensor: tensor, initial: initial, guarded: guarded))
     return tensor
   }

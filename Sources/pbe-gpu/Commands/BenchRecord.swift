@@ -31,7 +31,9 @@ struct BenchRecord: Codable {
   /// Prints the ratios to a stored result. Throws `device` when a step is more than `tolerance` per cent slower.
   func compare(with stored: BenchRecord, tolerance: Double, quiet: Bool) throws {
     guard
-      (stored.device, stored.architecture, stored.width, stored.batch) == (device, architecture, width, batch),
+      (stored.device, stored.architecture, stored.width, stored.batch) == (
+        device, architecture, width, batch
+      ),
       stored.precision ?? .fp32 == precision ?? .fp32
     else {
       throw PBEError(

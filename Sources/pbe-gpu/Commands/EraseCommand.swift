@@ -129,7 +129,8 @@ struct EraseCommand: ParsableCommand {
     let start = clock.now
     var record = Record(
       version: PBEGPU.version, method: method, device: backend.device.identifier,
-      precision: backend.device.precision, seed: common.seed, model: model.model, dataset: data.dataset.rawValue, data_checksum: training.checksum, before: before,
+      precision: backend.device.precision, seed: common.seed, model: model.model,
+      dataset: data.dataset.rawValue, data_checksum: training.checksum, before: before,
       after: before, der: nil, steps: [], seconds: 0)
     let observer = observer(weights, file.specification, evaluator, log)
     switch method {

@@ -46,7 +46,8 @@ struct InfectCommand: ParsableCommand {
   }
 
   private struct Record: Encodable {
-    var version: String, device: String, precision: Precision, seed: UInt64, dataset: String, data_checksum: String
+    var version: String, device: String, precision: Precision, seed: UInt64, dataset: String,
+      data_checksum: String
     var images: Int, poisoned: Int, epochs: Int, seconds: Double
     var metrics: Metrics
   }
@@ -112,7 +113,8 @@ struct InfectCommand: ParsableCommand {
     try AtomicFile.write(file.encoded(), to: "\(output)/attack.json")
     let record = Record(
       version: PBEGPU.version, device: backend.device.identifier, precision: backend.device.precision,
-      seed: common.seed, dataset: data.dataset.rawValue, data_checksum: training.checksum, images: training.count,
+      seed: common.seed, dataset: data.dataset.rawValue, data_checksum: training.checksum,
+      images: training.count,
       poisoned: poison.count, epochs: epochs, seconds: seconds, metrics: metrics)
     try AtomicFile.write(Output.text(record) + "\n", to: "\(output)/infect.json")
     if common.json {

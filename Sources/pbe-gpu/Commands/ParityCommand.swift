@@ -45,7 +45,9 @@ struct ParityCommand: ParsableCommand {
     Terminal.shared.configure(quiet: quiet)
     let backends =
       try device.map { [try Devices.open($0, precision: products.precision)] }
-      ?? Devices.all().filter { $0.unusable == nil }.map { try Devices.open($0.identifier, precision: products.precision) }
+      ?? Devices.all().filter { $0.unusable == nil }.map {
+        try Devices.open($0.identifier, precision: products.precision)
+      }
     let count = (ParityTable.all + (large ? ParityTable.large : [])).count {
       filter.map($0.name.contains) ?? true
     }
