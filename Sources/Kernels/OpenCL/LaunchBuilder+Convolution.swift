@@ -100,7 +100,8 @@ extension LaunchBuilder {
       FilterParts(
         input: .value(d.a), inputShape: Shape(k, m), gradient: b, gradientShape: Shape(k, n),
         output: d.output,
-        geometry: ConvolutionGeometry(kernelHeight: 1, kernelWidth: 1), bias: d.bias, accumulate: d.accumulate,
+        geometry: ConvolutionGeometry(kernelHeight: 1, kernelWidth: 1), bias: d.bias,
+        accumulate: d.accumulate,
         family: .matrixProduct))
   }
 

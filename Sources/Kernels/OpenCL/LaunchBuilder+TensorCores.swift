@@ -17,8 +17,7 @@ extension LaunchBuilder {
     guard let cores = tuning.tensorCores else { return }
     let (x, y) = (c.inputShape, c.outputShape)
     let sizes = parameters.fittedToTensorCores(columns: y.c)
-    let uses = c.taps * ((y.c + sizes.tileN - 1) / sizes.tileN) / max(1, c.stride * c.stride)
-    let loaded = try load(c.input, shape: x, prologue: c.prologue, uses: uses, isTiled: true)
+    let loaded = try loadForGroup(c.input, shape: x, prologue: c.prologue)
 
     // The pixels of a strided input gradient fall into classes that meet different taps.
     let classes = c.divisor * c.divisor
@@ -54,8 +53,7 @@ extension LaunchBuilder {
     let (x, y, g) = (f.inputShape, f.gradientShape, f.geometry)
     let sizes = parameters.fittedToTensorCores(columns: y.c)
     let taps = g.kernelHeight * g.kernelWidth
-    let uses = taps * ((y.c + sizes.tileN - 1) / sizes.tileN) / max(1, g.stride * g.stride)
-    let loaded = try load(f.input, shape: x, prologue: f.prologue, uses: uses, isTiled: true)
+    let loaded = try loadForGroup(f.input, shape: x, prologue: f.prologue)
 
     func ceil(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }
     let count = taps * x.c * y.c

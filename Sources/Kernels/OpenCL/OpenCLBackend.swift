@@ -67,7 +67,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     compiler = OpenCLCompiler(context: context, device: hardware, cache: .standard)
     if let tensorCores, let problem = problem(tensorCores) {
       throw PBEError(
-        .device, "products in \(tensorCores.precision.rawValue) are not available: \(problem)", at: identifier,
+        .device, "products in \(tensorCores.precision.rawValue) are not available: \(problem)",
+        at: identifier,
         remedy: "use --precision fp32, or another device")
     }
   }

@@ -88,7 +88,8 @@ struct ProductParameters: Codable, Hashable, Sendable {
     Tunable(name: "FILL", path: \.fill, range: 0...64, isPower: false),
     Tunable(name: "LANES", path: \.lanes, range: 1...4),
     Tunable(name: "SCRATCH", path: \.scratch, range: 1...4096, isPower: false),
-    Tunable(name: "WARP_M", path: \.warpM, range: 16...64), Tunable(name: "WARP_N", path: \.warpN, range: 16...64),
+    Tunable(name: "WARP_M", path: \.warpM, range: 16...64),
+    Tunable(name: "WARP_N", path: \.warpN, range: 16...64),
     Tunable(name: "LDMATRIX", path: \.matrixLoads, range: 0...1),
   ]
 
