@@ -91,7 +91,7 @@ INLINE void product_narrow(const float *a0, const float *b0, float *c00, ptrdiff
   }
 }
 
-#if defined(__x86_64__)
+#if DISPATCHES
 __attribute__((target("arch=x86-64-v4"))) static void product_v4(const float *a, const float *b, float *c,
                                                                  ptrdiff_t rows, ptrdiff_t panels, walk_t walk) {
   product_wide(a, b, c, rows, panels, walk);
@@ -103,7 +103,7 @@ __attribute__((target("arch=x86-64-v3"))) static void product_v3(const float *a,
 #endif
 
 static void product(const float *a, const float *b, float *c, ptrdiff_t rows, ptrdiff_t panels, walk_t walk) {
-#if defined(__x86_64__)
+#if DISPATCHES
   if (__builtin_cpu_supports("x86-64-v4")) return product_v4(a, b, c, rows, panels, walk);
   if (__builtin_cpu_supports("x86-64-v3")) return product_v3(a, b, c, rows, panels, walk);
 #endif

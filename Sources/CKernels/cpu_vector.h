@@ -11,8 +11,10 @@
 #if !defined(__has_feature)
 #define __has_feature(x) 0
 #endif
-// The thread sanitizer is not ready yet when the clones are chosen.
-#if defined(__x86_64__) && defined(__linux__) && !__has_feature(thread_sanitizer)
+// The thread sanitizer is not ready yet when the clones are chosen. PBE_PORTABLE leaves what the compiler's flags say,
+// to test the paths of other processors.
+#if defined(__x86_64__) && defined(__linux__) && !__has_feature(thread_sanitizer) && !defined(PBE_PORTABLE)
+#define DISPATCHES 1
 #define CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define CLONES
@@ -27,7 +29,21 @@ typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
 
 INLINE v16 v16_load(const float *p) { return *(const v16 *)p; }
 INLINE void v16_store(float *p, v16 v) { *(v16 *)p = v; }
+// Around the cache, for what is read again only after it would have been evicted; `p` is aligned to 64 bytes.
+INLINE void v16_stream(float *p, v16 v) {
+  typedef float aligned16 __attribute__((vector_size(64), may_alias));
+  __builtin_nontemporal_store(v, (aligned16 *)p);
+}
 INLINE v16 v16_set(float f) { return (v16){f, f, f, f, f, f, f, f, f, f, f, f, f, f, f, f}; }
+
+INLINE float v16_sum(v16 v) {
+  typedef float v8 __attribute__((vector_size(32)));
+  typedef float v4 __attribute__((vector_size(16)));
+  v8 a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+         __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  v4 b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+  return (b[0] + b[2]) + (b[1] + b[3]);
+}
 
 enum { ACT_IDENTITY, ACT_RELU, ACT_LEAKY_RELU, ACT_ELU, ACT_TANH, ACT_SIGMOID, ACT_SILU, ACT_HARD_SWISH };
 
@@ -103,6 +119,14 @@ INLINE float activation_slope(int kind, float parameter, float x) {
   case ACT_HARD_SWISH: return x <= -3 ? 0 : x >= 3 ? 1 : (2.0f * x + 3.0f) * (1.0f / 6.0f);
   default: return 1;
   }
+}
+
+INLINE v16 slope_16(v16 x, int kind, float parameter) {
+  if (kind == ACT_IDENTITY) return v16_set(1);
+  float lanes[16];
+  v16_store(lanes, x);
+  for (int l = 0; l < 16; l++) lanes[l] = activation_slope(kind, parameter, lanes[l]);
+  return v16_load(lanes);
 }
 
 // Runs the statement with a compile-time constant KIND, so that each activation's loop vectorises on its own.

@@ -48,6 +48,13 @@ public struct Program: Sendable {
   /// Appends an operator.
   public mutating func append(_ operation: Operation) { operations.append(operation) }
 
+  /// The same values, other operators.
+  func replacing(_ operations: [Operation]) -> Program {
+    var program = self
+    program.operations = operations
+    return program
+  }
+
   /// The description of a value.
   public subscript(value: Value) -> Specification { values[value.index] }
 }

@@ -143,16 +143,13 @@ void multiply(local const float *a, local const float *b, vector sum[ITEM_M][COL
     _Pragma("unroll") for (int i = 0; i < ITEM_M; i++)                                            \
       _Pragma("unroll") for (int j = 0; j < COLUMNS; j++) sum[i][j] += x[i].s * y[j];             \
   }
-  for (int k = 0; k < TILE_K; k += VW) {
-    vector x[ITEM_M];
+  // Two terms at a time: with more the registers don't hold the left tile's elements.
+  for (int k = 0; k < TILE_K; k += 2) {
+    float2 x[ITEM_M];
 #pragma unroll
-    for (int i = 0; i < ITEM_M; i++) x[i] = LOCAL(a + (tm + i * GROUP_M) * PITCH_A + k);
+    for (int i = 0; i < ITEM_M; i++) x[i] = *(local const float2 *)(a + (tm + i * GROUP_M) * PITCH_A + k);
     ADD(0, s0)
     ADD(1, s1)
-#if VW == 4
-    ADD(2, s2)
-    ADD(3, s3)
-#endif
   }
 #endif
 }

@@ -56,16 +56,18 @@ public final class CPUBackend: Backend {
   public func synchronize() {}
 
   public func compile(_ programs: [Program]) throws -> [any Executable] {
-    let plans = programs.map { MemoryPlan($0, alignment: alignment, chunkLimit: .max) }
+    let fused = programs.map(CPUFusion.fuse)
+    let plans = fused.map { MemoryPlan($0.program, alignment: alignment, chunkLimit: .max) }
     let arenaSize = plans.map { $0.chunks.reduce(0, +) }.max() ?? 0
     let arena = try CPUStorage(byteCount: max(alignment, arenaSize))
     let scratch = try CPUScratch()
     var executables: [CPUExecutable] = []
-    for (program, plan) in zip(programs, plans) {
+    for ((program, origins), plan) in zip(fused, plans) {
       let compiler = try CPUCompiler(program: program, plan: plan, arena: arena, scratch: scratch)
       executables.append(
         CPUExecutable(
           steps: try program.operations.map(compiler.step(for:)), names: program.operations.map(\.name),
+          origins: origins,
           arena: arena, scratch: scratch,
           tensors: program.values.compactMap(\.tensor)))
     }
@@ -106,12 +108,17 @@ final class CPUExecutable: Executable {
   let arenaByteCount: Int
   private let steps: [Step]
   private let names: [String]
+  /// The operator of the program that each step is.
+  private let origins: [Int]
   // Held because the steps point into them.
   private let held: (CPUStorage, CPUScratch, [Tensor])
 
-  init(steps: [Step], names: [String], arena: CPUStorage, scratch: CPUScratch, tensors: [Tensor]) {
+  init(
+    steps: [Step], names: [String], origins: [Int], arena: CPUStorage, scratch: CPUScratch, tensors: [Tensor]
+  ) {
     self.steps = steps
     self.names = names
+    self.origins = origins
     arenaByteCount = arena.byteCount
     held = (arena, scratch, tensors)
   }
@@ -124,7 +131,7 @@ final class CPUExecutable: Executable {
     let clock = ContinuousClock()
     return steps.enumerated().map { index, step in
       KernelTiming(
-        operation: index, kernel: names[index], seconds: clock.measure { step(parameters) }.seconds)
+        operation: origins[index], kernel: names[index], seconds: clock.measure { step(parameters) }.seconds)
     }
   }
 }

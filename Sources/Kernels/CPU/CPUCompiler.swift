@@ -54,6 +54,14 @@ struct CPUCompiler {
       kind: prologue.activation.code, parameter: prologue.activation.parameter)
   }
 
+  /// A fused slope with its pointers bound; the result is added to `sum`.
+  func bind(_ slope: FusedSlope, sum: Value?) throws -> pbe_slope {
+    pbe_slope(
+      x: try floats(slope.input), scale: try floats(slope.affine?.scale),
+      shift: try floats(slope.affine?.shift),
+      kind: slope.activation.code, parameter: slope.activation.parameter, sum: try floats(sum))
+  }
+
   /// The closure that does one operator.
   func step(for operation: Operation) throws -> Step {
     switch operation {

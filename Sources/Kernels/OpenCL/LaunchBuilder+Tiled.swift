@@ -122,7 +122,8 @@ extension LaunchBuilder {
     residual: LaunchPlan.Argument = .none, output: LaunchPlan.Argument
   ) throws {
     let (x, y) = (product.image, product.output)
-    var variant = "-DCOMMON=tiled \(parameters.buildOptions)" + product.left.options
+    var variant =
+      "-DCOMMON=tiled \(parameters.buildOptions(for: tuning.limits.vendor))" + product.left.options
     if product.isFilter { variant += " -DFILTER" }
     if product.isPlain { variant += " -DPLAIN" }
     if x.c % parameters.vector == 0 { variant += " -DWIDE_A=1" }

@@ -17,8 +17,9 @@ extension OpenCLTuning {
     // Winograd's transforms pay where there are many channels to add up over.
     let algorithm: ProductParameters.Algorithm =
       family == .convolution3x3 || family == .filterGradient3x3 ? .winograd : .tiled
+    // 128 registers are two work-groups of 256 on a multiprocessor of NVIDIA's.
     let large = ProductParameters(
-      algorithm: algorithm, tileM: 128, tileN: 128, tileK: 16, itemM: 8, itemN: 8, buffers: 2)
+      algorithm: algorithm, tileM: 128, tileN: 128, tileK: 16, itemM: 8, itemN: 8, buffers: 2, registers: 128)
     let tall = ProductParameters(algorithm: algorithm, tileM: 128, tileN: 32, itemM: 8, itemN: 4, buffers: 2)
     let medium = ProductParameters(algorithm: algorithm)
     let small = ProductParameters(algorithm: algorithm, tileM: 32, tileN: 32, tileK: 8)
@@ -53,7 +54,7 @@ extension OpenCLTuning {
         shapes.prefix(count).map {
           ProductParameters(
             algorithm: algorithm, tileM: $0.0, tileN: $0.1, tileK: tileK, itemM: $0.2, itemN: $0.3,
-            buffers: buffers)
+            buffers: buffers, registers: $0.2 * $0.3 == 64 && tileK == 16 ? 128 : 0)
         }
       }
     }
@@ -62,9 +63,8 @@ extension OpenCLTuning {
       list += tiles(.winograd, 5, depths: [(16, 2), (8, 2)])
       // A smaller scratch stays in the cache; wider transforms need fewer instructions.
       for (lanes, scratch) in [(2, 64), (1, 24), (2, 24), (1, 256), (4, 64)] {
-        var variation = ProductParameters(
-          algorithm: .winograd, tileM: 128, tileN: 64, itemM: 8, itemN: 8, buffers: 2)
-        (variation.lanes, variation.scratch) = (lanes, scratch)
+        guard var variation = list.first else { break }
+        (variation.algorithm, variation.lanes, variation.scratch) = (.winograd, lanes, scratch)
         list.append(variation)
       }
       list += tiles(.tiled, 4, depths: [(16, 2)])

@@ -34,6 +34,9 @@ struct ProductParameters: Codable, Hashable, Sendable {
   var buffers = 1
   /// Work-groups per compute unit below which sums are split into parts; 0 never splits.
   var fill = 2
+  /// Registers per work-item of the tiled kernels at most, so that more work-groups run at a time; 0 leaves it to the
+  /// driver. NVIDIA only (`-cl-nv-maxrregcount`).
+  var registers = 0
   /// `winograd`: channels per work-item of the transforms.
   var lanes = 1
   /// `winograd`: MiB of transformed images at a time.
@@ -56,6 +59,7 @@ struct ProductParameters: Codable, Hashable, Sendable {
     case pad = "PAD"
     case buffers = "BUFFERS"
     case fill = "FILL"
+    case registers = "REGISTERS"
     case lanes = "LANES"
     case scratch = "SCRATCH"
     case warpM = "WARP_M"
@@ -86,6 +90,7 @@ struct ProductParameters: Codable, Hashable, Sendable {
     Tunable(name: "PAD", path: \.pad, range: 0...8),
     Tunable(name: "BUFFERS", path: \.buffers, range: 1...2),
     Tunable(name: "FILL", path: \.fill, range: 0...64, isPower: false),
+    Tunable(name: "REGISTERS", path: \.registers, range: 0...255, isPower: false),
     Tunable(name: "LANES", path: \.lanes, range: 1...4),
     Tunable(name: "SCRATCH", path: \.scratch, range: 1...4096, isPower: false),
     Tunable(name: "WARP_M", path: \.warpM, range: 16...64),
@@ -114,29 +119,42 @@ struct ProductParameters: Codable, Hashable, Sendable {
     case .winograd where !family.is3x3: return false
     case .tiled, .winograd:
       return tileM >= itemM && tileN >= itemN && itemN >= vector && tileK >= vector && pad % vector == 0
-        && itemM * itemN <= 128 && groupSize <= limits.largestGroup && groupSize >= max(16, tileK)
-        && localByteCount <= limits.localMemory
+        && itemM * itemN <= 128 && groupSize <= limits.largestGroup && groupSize >= leastGroup
+        && localByteCount <= limits.localMemory && (registers == 0 || registers >= 32)
         // A filter gradient's rows are vectors, too.
         && itemM >= vector
     }
   }
 
-  /// The macros of the tiled kernels.
-  var buildOptions: String {
-    ["TILE_M", "TILE_N", "TILE_K", "ITEM_M", "ITEM_N", "VW", "PAD", "BUFFERS"].compactMap { name in
-      Self.tunables.first { $0.name == name }.map { "-D\(name)=\(self[keyPath: $0.path])" }
-    }.joined(separator: " ")
+  /// The options that the tiled kernels are compiled with.
+  func buildOptions(for vendor: OpenCLLimits.Vendor) -> String {
+    let macros = ["TILE_M", "TILE_N", "TILE_K", "ITEM_M", "ITEM_N", "VW", "PAD", "BUFFERS"]
+    var options = Self.tunables.filter { macros.contains($0.name) }.map {
+      "-D\($0.name)=\(self[keyPath: $0.path])"
+    }
+    if vendor == .nvidia, registers > 0 { options.append("-cl-nv-maxrregcount=\(registers)") }
+    return options.joined(separator: " ")
   }
 
-  /// These, with tiles no wider than a result of `columns` needs.
+  /// Work-items that a group has at least: a row of the slices that it loads.
+  private var leastGroup: Int { max(16, tileK) }
+
+  /// These, with tiles no wider than a result of `columns` needs, as far as there remain work-items to load them.
   func fitted(columns: Int) -> ProductParameters {
     var fitted = self
     while fitted.tileN / 2 >= max(columns, vector) {
-      fitted.tileN /= 2
-      // Work-items of a smaller tile first get fewer, then smaller.
-      if fitted.groupSize < 64 || fitted.tileN < fitted.itemN || fitted.groupSize < fitted.tileK {
-        if fitted.itemN > vector { fitted.itemN /= 2 } else if fitted.itemM > vector { fitted.itemM /= 2 }
+      var narrower = fitted
+      narrower.tileN /= 2
+      // Fewer work-items first, then smaller ones.
+      if narrower.groupSize < max(64, leastGroup) || narrower.tileN < narrower.itemN {
+        if narrower.itemN > vector {
+          narrower.itemN /= 2
+        } else if narrower.itemM > vector {
+          narrower.itemM /= 2
+        }
       }
+      guard narrower.groupSize >= leastGroup, narrower.tileN >= narrower.itemN else { break }
+      fitted = narrower
     }
     return fitted
   }

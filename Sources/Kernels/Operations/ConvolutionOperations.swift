@@ -161,8 +161,27 @@ public struct ConvolutionInputGradient: OperationDescriptor {
     self.accumulate = accumulate
   }
 
-  public var reads: [Value] { [outputGradient, filter] + (accumulate ? [inputGradient] : []) }
+  /// What a backend has fused into this operator; no plan asks for it.
+  var slope: FusedSlope?
+
+  public var reads: [Value] {
+    [outputGradient, filter] + (accumulate ? [inputGradient] : []) + (slope?.reads ?? [])
+  }
   public var writes: [Value] { [inputGradient] }
+}
+
+/// An ``AffineActivationGradient`` fused into the input gradient before it:
+/// `inputGradient (+)= (convolution + addend) * activation'(scale * input + shift) * scale`.
+struct FusedSlope: Sendable {
+  var input: Value
+  var affine: ChannelAffine?
+  var activation: Activation
+  /// What the convolution's own result would have been added to.
+  var addend: Value?
+
+  var reads: [Value] {
+    [input] + (affine.map { [$0.scale, $0.shift] } ?? []) + (addend.map { [$0] } ?? [])
+  }
 }
 
 /// The gradient of a convolution in its filter, from `prologue(input)`.

@@ -2,7 +2,37 @@ import Kernels
 
 extension ParityTable {
   /// Programs of several operators, with temporaries that share memory.
-  static let chains: [OperatorCase] = [residualBlock, evaluationBlock, sharedArena, pingPong, branches]
+  static let chains: [OperatorCase] =
+    [residualBlock, evaluationBlock, sharedArena, pingPong, branches] + slopes
+
+  /// An input gradient and the slope of the activation before it, which a backend may do in one pass.
+  private static let slopes: [OperatorCase] = [
+    ("fresh", false, false), ("added to", true, false), ("adding", false, true), ("both", true, true),
+  ].flatMap { words, addsBefore, addsAfter in
+    [(Activation.relu, true), (.leakyReLU(slope: 0.1), false)].map { activation, hasAffine in
+      OperatorCase("chain/input gradient and slope, \(words), \(activation)") { b in
+        let (shape, wide) = (Shape(3, 16, 9, 6), Shape(3, 32, 9, 6))
+        let same = ConvolutionGeometry(kernelHeight: 3, kernelWidth: 3, padding: 1)
+        let (x, dy, w) = (b.image(shape), b.image(wide, "dy"), b.filter(Shape(32, 16, 3, 3)))
+        let (other, affine) = (b.image(shape, "other"), b.affine(16))
+        let dx = addsAfter ? b.image(shape, "dx") : b.output(shape, "dx")
+        b.run { p in
+          let g = p.temporary(shape)
+          if addsBefore { p.append(.copy(Copy(input: p.bind(other), output: g))) }
+          p.append(
+            .convolutionInputGradient(
+              ConvolutionInputGradient(
+                outputGradient: p.bind(dy), filter: p.bind(w), inputGradient: g, geometry: same,
+                accumulate: addsBefore)))
+          p.append(
+            .affineActivationGradient(
+              AffineActivationGradient(
+                outputGradient: g, input: p.bind(x), affine: hasAffine ? p.bind(affine) : nil,
+                activation: activation, inputGradient: p.bind(dx), accumulate: addsAfter)))
+        }
+      }
+    }
+  }
 
   /// A pre-activation block in training, forward and back, to a loss: the largest program of the table.
   private static let residualBlock = OperatorCase("chain/pre-activation block, training") { b in
