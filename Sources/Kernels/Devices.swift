@@ -7,15 +7,19 @@ public enum Devices {
 
   /// Opens the device that `--device` names: `cpu`, `opencl` (the first usable one), `opencl:1`, part of a device's
   /// name (case doesn't matter), or `auto`: the first usable GPU, else the CPU. Throws `device` when there is none such or it can't be used.
-  public static func open(_ name: String) throws -> any Backend {
+  ///
+  /// `precision` is what products round their inputs to, by default what `PBE_GPU_PRECISION` asks for. Also throws
+  /// `device` where the device has none such, and `usage` for a wrong variable.
+  public static func open(_ name: String, precision: Precision? = nil) throws -> any Backend {
+    let precision = try precision ?? Precision.requested()
     let wanted = name.lowercased()
-    if wanted == "cpu" { return try CPUBackend() }
+    if wanted == "cpu" { return try openCPU(precision) }
     let devices = OpenCLBackend.devices()
     if wanted == "auto" {
       guard let gpu = devices.first(where: { $0.isAccelerator && $0.unusable == nil }) else {
-        return try CPUBackend()
+        return try openCPU(precision)
       }
-      return try OpenCLBackend(identifier: gpu.identifier)
+      return try OpenCLBackend(identifier: gpu.identifier, precision: precision)
     }
     let found: DeviceDescription?
     if wanted == "opencl" {
@@ -37,6 +41,32 @@ public enum Devices {
       throw PBEError(
         .device, "the device can't be used: \(reason)", at: found.identifier, remedy: "run `pbe-gpu devices`")
     }
-    return try OpenCLBackend(identifier: found.identifier)
+    return try OpenCLBackend(identifier: found.identifier, precision: precision)
+  }
+
+  /// What a device's products can round their inputs to, and why not.
+  public static func precisions(of device: DeviceDescription) -> [PrecisionSupport] {
+    guard device.identifier != "cpu" else {
+      return Precision.allCases.map {
+        PrecisionSupport(precision: $0, problem: $0 == .fp32 ? nil : CPUBackend.precisionProblem)
+      }
+    }
+    do {
+      let backend = try OpenCLBackend(identifier: device.identifier)
+      return Precision.allCases.map(backend.support)
+    } catch {
+      let problem = device.unusable ?? (error as? PBEError)?.what ?? "\(error)"
+      return Precision.allCases.map { PrecisionSupport(precision: $0, problem: problem) }
+    }
+  }
+
+  private static func openCPU(_ precision: Precision) throws -> CPUBackend {
+    guard precision == .fp32 else {
+      throw PBEError(
+        .device, "products in \(precision.rawValue) are not available: \(CPUBackend.precisionProblem)",
+        at: "cpu",
+        remedy: "use --precision fp32, or a device that `pbe-gpu devices` lists it for")
+    }
+    return try CPUBackend()
   }
 }

@@ -109,8 +109,9 @@ extension LaunchBuilder {
 
   /// A convolution by the algorithm that its family is tuned to.
   private mutating func dense(_ c: DenseConvolution) throws {
-    let parameters = tuning.parameters(c.family)
+    let parameters = parameters(c.family, inputs: c.inputShape.c, outputs: c.outputShape.c)
     switch parameters.algorithm {
+    case .tensorCore: try tensorCoreConvolution(c, parameters)
     case .winograd where WinogradTiles(c) != nil: try winogradConvolution(c, parameters)
     case .tiled: try tiledConvolution(c, parameters)
     default: try convolutionInRegisters(c)

@@ -1,4 +1,5 @@
 import COpenCL
+import Foundation
 
 /// An OpenCL 1.2 device: kernels.cl on one in-order queue.
 public final class OpenCLBackend: Backend, @unchecked Sendable {
@@ -24,10 +25,15 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   public static var missing: String? { OpenCLDevice.all.missing }
 
   /// Opens the device `opencl:0`, `opencl:1`, ... Throws `device` when there is none such or the driver fails.
-  public convenience init(identifier: String) throws { try self.init(identifier: identifier, tuning: nil) }
+  /// With tf32 or bf16, products round their inputs: throws `device` with the reason where the device can't.
+  public convenience init(identifier: String, precision: Precision = .fp32) throws {
+    try self.init(
+      identifier: identifier, tuning: nil,
+      tensorCores: TensorCores(precision, environment: ProcessInfo.processInfo.environment))
+  }
 
   /// Opens a device; `tuning` replaces what is chosen for it.
-  init(identifier: String, tuning: OpenCLTuning?) throws {
+  init(identifier: String, tuning: OpenCLTuning?, tensorCores: TensorCores? = nil) throws {
     guard let hardware = OpenCLDevice.all.devices.first(where: { $0.description.identifier == identifier })
     else {
       throw PBEError(
@@ -38,8 +44,13 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
       throw PBEError(.device, "the device can't be used: \(reason)", at: identifier)
     }
     self.hardware = hardware
-    self.tuning = try tuning ?? OpenCLTuning(hardware.limits)
-    device = hardware.description
+    var tuning = try tuning ?? OpenCLTuning(hardware.limits)
+    if let tensorCores { tuning.use(tensorCores) }
+    self.tuning = tuning
+    var device = hardware.description
+    device.kernels = tuning.words
+    device.precision = tensorCores?.precision ?? .fp32
+    self.device = device
     alignment = max(512, hardware.baseAlignment)
     var status: cl_int = 0
     var id: cl_device_id? = hardware.id
@@ -54,6 +65,26 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
       clCreateCommandQueue(context.pointer, hardware.id, 0, &status), status, "clCreateCommandQueue"
     ) { clReleaseCommandQueue($0) }
     compiler = OpenCLCompiler(context: context, device: hardware, cache: .standard)
+    if let tensorCores, let problem = problem(tensorCores) {
+      throw PBEError(
+        .device, "products in \(tensorCores.precision.rawValue) are not available: \(problem)",
+        at: identifier,
+        remedy: "use --precision fp32, or another device")
+    }
+  }
+
+  /// Why this device can't compute products on matrix units; `nil` when it can.
+  private func problem(_ tensorCores: TensorCores) -> String? {
+    probe.problem(tensorCores, hardware.limits)
+  }
+
+  /// Finds out what the device's matrix units can do.
+  var probe: TensorCoreProbe { TensorCoreProbe(context: context, queue: queue, compiler: compiler) }
+
+  /// Whether the device can compute products in a precision; compiles and runs a little for the answer.
+  public func support(for precision: Precision) -> PrecisionSupport {
+    let cores = TensorCores(precision, environment: ProcessInfo.processInfo.environment)
+    return PrecisionSupport(precision: precision, problem: cores.flatMap(problem))
   }
 
   // MARK: - Memory
