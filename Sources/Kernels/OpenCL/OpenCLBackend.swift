@@ -11,6 +11,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   private let context: OpenCLHandle
   private let queue: OpenCLHandle
   private let compiler: OpenCLCompiler
+  private let commandBuffers: OpenCLCommandBuffers?
+  private let profiler: OpenCLProfiler
 
   /// The driver's limit for one buffer in bytes.
   public var largestAllocation: Int { device.largestAllocation }
@@ -48,6 +50,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
       clCreateCommandQueue(context.pointer, hardware.id, 0, &status), status, "clCreateCommandQueue"
     ) { clReleaseCommandQueue($0) }
     compiler = OpenCLCompiler(context: context, device: hardware, cache: .standard)
+    commandBuffers = OpenCLCommandBuffers(hardware)
+    profiler = OpenCLProfiler(context: context, device: hardware)
   }
 
   // MARK: - Memory
@@ -156,7 +160,9 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
       }
       let kept: [AnyObject] =
         buffers.compactMap { $0 } + scratch.compactMap { $0 } + program.values.compactMap(\.tensor)
-      return OpenCLExecutable(launches, queue: queue, keeping: kept, arenaByteCount: arenaByteCount)
+      return OpenCLExecutable(
+        launches, queue: queue, commandBuffers: commandBuffers, profiler: profiler, keeping: kept,
+        arenaByteCount: arenaByteCount)
     }
   }
 }

@@ -13,6 +13,8 @@ struct OpenCLDevice: @unchecked Sendable {
   let baseAlignment: Int
   /// Work-items of the largest work-group.
   let largestGroup: Int
+  /// The extensions that it lists.
+  let extensions: Set<String>
   /// Distinguishes compiled programs of different drivers.
   let fingerprint: String
 
@@ -70,6 +72,7 @@ struct OpenCLDevice: @unchecked Sendable {
     isCPU = number(CL_DEVICE_TYPE, cl_device_type.self) & pbe_CL_DEVICE_TYPE_CPU != 0
     baseAlignment = max(1, Int(number(CL_DEVICE_MEM_BASE_ADDR_ALIGN, cl_uint.self)) / 8)
     largestGroup = max(1, number(CL_DEVICE_MAX_WORK_GROUP_SIZE, Int.self))
+    extensions = Set(text(CL_DEVICE_EXTENSIONS).split(separator: " ").map(String.init))
     let version = text(CL_DEVICE_VERSION)
     let name = text(CL_DEVICE_NAME)
     let driver = text(CL_DRIVER_VERSION)

@@ -1,0 +1,93 @@
+import COpenCL
+import Foundation
+
+/// One kernel with its arguments and its work-items.
+struct OpenCLLaunch {
+  /// The kernel's name.
+  let name: String
+  /// The build options of its program.
+  let variant: String
+  /// The operator that it belongs to.
+  let operation: Int
+  private let kernel: OpenCLHandle
+  private let global: [Int]
+  private let local: [Int]
+  private let runArguments: [(index: cl_uint, field: LaunchPlan.RunField)]
+
+  /// Binds the arguments of `plan`; `largestGroup` is the kernel's limit.
+  init(
+    _ plan: LaunchPlan, kernel: OpenCLHandle, largestGroup: Int,
+    buffer: (LaunchPlan.Argument) throws -> OpenCLStorage?
+  ) throws {
+    self.kernel = kernel
+    name = plan.kernel
+    variant = plan.variant
+    operation = plan.operation
+    var local = plan.local
+    while local.reduce(1, *) > largestGroup, let widest = local.indices.last(where: { local[$0] > 1 }) {
+      local[widest] /= 2
+    }
+    self.local = local
+    global = zip(plan.global, local).map { ($0 + $1 - 1) / $1 * $1 }
+    var runArguments: [(index: cl_uint, field: LaunchPlan.RunField)] = []
+    for (index, argument) in plan.arguments.enumerated() {
+      let index = cl_uint(index)
+      switch argument {
+      case .value, .scratch, .none:
+        try Self.set(kernel, index, try buffer(argument)?.handle.pointer, plan.kernel)
+      case .int(let value): try Self.set(kernel, index, value, plan.kernel)
+      case .uint(let value): try Self.set(kernel, index, value, plan.kernel)
+      case .float(let value): try Self.set(kernel, index, value, plan.kernel)
+      case .seed(let seed):
+        let words = SIMD2(UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32))
+        try Self.set(kernel, index, words, plan.kernel)
+      case .run(let field): runArguments.append((index, field))
+      }
+    }
+    self.runArguments = runArguments
+  }
+
+  /// Whether every run does the same, so that it can be recorded.
+  var isConstant: Bool { runArguments.isEmpty }
+
+  /// Sets the arguments that this run brings, and enqueues the kernel; `event`, if given, receives its event.
+  func enqueue(
+    _ parameters: RunParameters, on queue: OpenCLHandle, event: UnsafeMutablePointer<cl_event?>? = nil
+  ) throws {
+    for (index, field) in runArguments {
+      switch field {
+      case .rowOffset: try Self.set(kernel, index, parameters.rowOffset, name)
+      case .epoch: try Self.set(kernel, index, parameters.epoch, name)
+      case .step: try Self.set(kernel, index, parameters.step, name)
+      case .learningRate: try Self.set(kernel, index, parameters.learningRate, name)
+      case .adamRate(let beta):
+        let rate = Double(parameters.learningRate) / (1 - pow(Double(beta), Double(parameters.step)))
+        try Self.set(kernel, index, Float(rate), name)
+      case .adamCorrection(let beta):
+        try Self.set(
+          kernel, index, Float((1 - pow(Double(beta), Double(parameters.step))).squareRoot()), name)
+      }
+    }
+    let status = clEnqueueNDRangeKernel(
+      queue.pointer, kernel.pointer, cl_uint(global.count), nil, global, local, 0, nil, event)
+    if status != CL_SUCCESS { throw OpenCLError.failure(status, "clEnqueueNDRangeKernel(\(name))") }
+  }
+
+  /// Appends the kernel to a command buffer.
+  func record(
+    _ functions: pbe_command_buffer_functions, _ buffer: pbe_command_buffer, on queue: OpenCLHandle
+  ) throws {
+    let status = functions.kernel(
+      buffer, queue.pointer, nil, kernel.pointer, cl_uint(global.count), nil, global, local, 0, nil, nil, nil)
+    try OpenCLError.check(status, "clCommandNDRangeKernelKHR(\(name))")
+  }
+
+  private static func set<T: BitwiseCopyable>(
+    _ kernel: OpenCLHandle, _ index: cl_uint, _ value: T, _ name: String
+  ) throws {
+    let status = withUnsafeBytes(of: value) {
+      clSetKernelArg(kernel.pointer, index, $0.count, $0.baseAddress)
+    }
+    if status != CL_SUCCESS { throw OpenCLError.failure(status, "clSetKernelArg(\(name), \(index))") }
+  }
+}
