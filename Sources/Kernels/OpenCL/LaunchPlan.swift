@@ -67,10 +67,10 @@ struct LaunchBuilder {
   /// The bytes of each scratch buffer that they need.
   private(set) var scratch = [Int](repeating: 0, count: LaunchPlan.Scratch.allCases.count)
 
-  init(_ program: Program, device: OpenCLDevice) throws {
+  init(_ program: Program, tuning: OpenCLTuning) throws {
     self.program = program
-    tuning = OpenCLTuning(isCPU: device.isCPU)
-    itemsToFill = max(1, device.description.computeUnits) * tuning.itemsPerUnit
+    self.tuning = tuning
+    itemsToFill = tuning.limits.computeUnits * tuning.itemsPerUnit
     for (index, operation) in program.operations.enumerated() {
       self.operation = index
       try append(operation)

@@ -13,6 +13,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   private let compiler: OpenCLCompiler
   private let commandBuffers: OpenCLCommandBuffers?
   private let profiler: OpenCLProfiler
+  /// The choice of kernels.
+  let tuning: OpenCLTuning
 
   /// The driver's limit for one buffer in bytes.
   public var largestAllocation: Int { device.largestAllocation }
@@ -24,17 +26,16 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   public static var missing: String? { OpenCLDevice.all.missing }
 
   /// Opens the device `opencl:0`, `opencl:1`, ... Throws `device` when there is none such or the driver fails.
-  public init(identifier: String) throws {
-    guard let hardware = OpenCLDevice.all.devices.first(where: { $0.description.identifier == identifier })
-    else {
-      throw PBEError(
-        .device, "there is no such OpenCL device" + (Self.missing.map { ": \($0)" } ?? ""), at: identifier,
-        remedy: "run `pbe-gpu devices`")
-    }
-    if let reason = hardware.description.unusable {
-      throw PBEError(.device, "the device can't be used: \(reason)", at: identifier)
-    }
+  /// What ``Devices/tune(_:thorough:seconds:progress:)`` found for it is used; without that, the untuned choice.
+  public convenience init(identifier: String) throws {
+    let hardware = try OpenCLDevice.named(identifier)
+    try self.init(hardware, tuning: TuningStore().stored(for: hardware))
+  }
+
+  /// Opens a device; `tuning` replaces the untuned choice, and `cache` keeps what is compiled.
+  init(_ hardware: OpenCLDevice, tuning: OpenCLTuning?, cache: OpenCLProgramCache = .standard) throws {
     self.hardware = hardware
+    self.tuning = try tuning ?? OpenCLTuning(hardware.limits)
     device = hardware.description
     alignment = max(512, hardware.baseAlignment)
     var status: cl_int = 0
@@ -49,7 +50,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     queue = try OpenCLError.own(
       clCreateCommandQueue(context.pointer, hardware.id, 0, &status), status, "clCreateCommandQueue"
     ) { clReleaseCommandQueue($0) }
-    compiler = OpenCLCompiler(context: context, device: hardware, cache: .standard)
+    compiler = OpenCLCompiler(context: context, device: hardware, cache: cache)
     commandBuffers = OpenCLCommandBuffers(hardware)
     profiler = OpenCLProfiler(context: context, device: hardware)
   }
@@ -125,8 +126,13 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   /// Chooses the kernels of the programs and binds their arguments; the programs share their temporaries' memory.
   public func compile(_ programs: [Program]) throws -> [any Executable] {
+    try compile(programs, tuning: tuning)
+  }
+
+  /// The same with another choice of kernels.
+  func compile(_ programs: [Program], tuning: OpenCLTuning) throws -> [any Executable] {
     let memoryPlans = programs.map { MemoryPlan($0, alignment: alignment, chunkLimit: largestAllocation) }
-    let builders = try programs.map { try LaunchBuilder($0, device: hardware) }
+    let builders = try programs.map { try LaunchBuilder($0, tuning: tuning) }
     let arena = try (0..<(memoryPlans.map(\.chunks.count).max() ?? 0)).map { index in
       try zeroed(memoryPlans.map { index < $0.chunks.count ? $0.chunks[index] : 0 }.max() ?? 0)
     }

@@ -15,7 +15,7 @@ struct OpenCLCommandBuffers: @unchecked Sendable {
     switch environment["PBE_GPU_COMMAND_BUFFERS"] {
     case "off": return nil
     case "on": break
-    default: if device.isCPU { return nil }
+    default: if device.limits.isCPU { return nil }
     }
     guard device.extensions.contains("cl_khr_command_buffer"),
       // A step is enqueued again while the one before it is still under way.

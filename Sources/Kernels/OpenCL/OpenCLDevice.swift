@@ -7,8 +7,8 @@ struct OpenCLDevice: @unchecked Sendable {
   let id: cl_device_id
   /// What the user sees.
   let description: DeviceDescription
-  /// A device that is a CPU wants long vectors and few, heavy work-items.
-  let isCPU: Bool
+  /// What the choice of kernels depends on.
+  let limits: OpenCLLimits
   /// Bytes that the offset of a sub-buffer must be a multiple of.
   let baseAlignment: Int
   /// Work-items of the largest work-group.
@@ -22,6 +22,20 @@ struct OpenCLDevice: @unchecked Sendable {
   ///
   /// Found once, in a static: the first use of the loader and of PoCL is not safe on several threads.
   static let all: (devices: [OpenCLDevice], missing: String?) = discover()
+
+  /// The device `opencl:0`, `opencl:1`, ... Throws `device` when there is none such or it can't be used.
+  static func named(_ identifier: String) throws -> OpenCLDevice {
+    guard let device = all.devices.first(where: { $0.description.identifier == identifier }) else {
+      throw PBEError(
+        .device, "there is no such OpenCL device" + (all.missing.map { ": \($0)" } ?? ""), at: identifier,
+        remedy: "run `pbe-gpu devices`")
+    }
+    if let reason = device.description.unusable {
+      throw PBEError(
+        .device, "the device can't be used: \(reason)", at: identifier, remedy: "run `pbe-gpu devices`")
+    }
+    return device
+  }
 
   private static func discover() -> (devices: [OpenCLDevice], missing: String?) {
     guard pbe_opencl_is_open() != 0 else {
@@ -69,7 +83,7 @@ struct OpenCLDevice: @unchecked Sendable {
     func platformText(_ name: Int32) -> String {
       Self.text { clGetPlatformInfo(platform, cl_platform_info(name), $0, $1, $2) }
     }
-    isCPU = number(CL_DEVICE_TYPE, cl_device_type.self) & pbe_CL_DEVICE_TYPE_CPU != 0
+    let isCPU = number(CL_DEVICE_TYPE, cl_device_type.self) & pbe_CL_DEVICE_TYPE_CPU != 0
     baseAlignment = max(1, Int(number(CL_DEVICE_MEM_BASE_ADDR_ALIGN, cl_uint.self)) / 8)
     largestGroup = max(1, number(CL_DEVICE_MAX_WORK_GROUP_SIZE, Int.self))
     extensions = Set(text(CL_DEVICE_EXTENSIONS).split(separator: " ").map(String.init))
@@ -88,14 +102,19 @@ struct OpenCLDevice: @unchecked Sendable {
     } else if !Self.isSupported(version) {
       unusable = "it has \(version), and OpenCL 1.2 is needed"
     }
-    let tuning = OpenCLTuning(isCPU: isCPU)
+    let largestAllocation = Int(clamping: number(CL_DEVICE_MAX_MEM_ALLOC_SIZE, cl_ulong.self))
+    limits = OpenCLLimits(
+      isCPU: isCPU, vendor: OpenCLLimits.Vendor(text(CL_DEVICE_VENDOR)),
+      computeUnits: max(1, Int(number(CL_DEVICE_MAX_COMPUTE_UNITS, cl_uint.self))), largestGroup: largestGroup,
+      localMemory: Int(clamping: number(CL_DEVICE_LOCAL_MEM_SIZE, cl_ulong.self)),
+      largestAllocation: largestAllocation)
     description = DeviceDescription(
       identifier: "opencl:\(index)", isAccelerator: !isCPU, name: name,
       platform: platformText(CL_PLATFORM_NAME), driver: driver,
-      version: version, computeUnits: Int(number(CL_DEVICE_MAX_COMPUTE_UNITS, cl_uint.self)),
+      version: version, computeUnits: limits.computeUnits,
       memoryByteCount: Int(clamping: number(CL_DEVICE_GLOBAL_MEM_SIZE, cl_ulong.self)),
-      largestAllocation: Int(clamping: number(CL_DEVICE_MAX_MEM_ALLOC_SIZE, cl_ulong.self)),
-      kernels: tuning.words, unusable: unusable)
+      largestAllocation: largestAllocation,
+      kernels: (try? OpenCLTuning(limits).words) ?? "PBE_GPU_KERNELS is wrong", unusable: unusable)
   }
 
   /// Whether `version`, "OpenCL 3.0 words", is 1.2 or later.

@@ -1,24 +1,92 @@
 import Foundation
 
-/// The sizes of work that suit a class of devices.
+/// What an OpenCL device is given: the sizes of work, and the algorithm of every family of products.
 ///
 /// A CPU's work-item is a loop over vectors: it takes 16 channels at once, and work-groups of one keep PoCL from
 /// building loops around it. A GPU's work-item is a lane: it takes four channels, its neighbours the next ones.
 struct OpenCLTuning: Sendable {
-  /// The device is a CPU.
+  /// The kernels are those for a CPU.
   let isCPU: Bool
+  /// The device.
+  let limits: OpenCLLimits
+  /// The parameters of every family: what a tuner finds, and a file keeps.
+  private(set) var products: [ProductFamily: ProductParameters]
 
-  /// The tuning for a device; `PBE_GPU_KERNELS`, which is `cpu` or `gpu`, overrides it, so that a machine without a GPU
-  /// can check the kernels for one.
-  init(isCPU: Bool, environment: [String: String] = ProcessInfo.processInfo.environment) {
-    switch environment["PBE_GPU_KERNELS"] {
-    case "cpu": self.isCPU = true
-    case "gpu": self.isCPU = false
-    default: self.isCPU = isCPU
+  /// The untuned choice for a device. `PBE_GPU_KERNELS` overrides it, so that a machine without a GPU can check the
+  /// kernels for one: `cpu` or `gpu`, or an algorithm for all products that it can do, with sizes if wanted:
+  /// `tiled,TILE_M=32,ITEM_M=2`. Throws `usage` for other words.
+  init(
+    _ limits: OpenCLLimits, environment: [String: String] = ProcessInfo.processInfo.environment
+  ) throws {
+    var limits = limits
+    let words = environment["PBE_GPU_KERNELS"].flatMap { $0.isEmpty ? nil : $0 }?.split(separator: ",")
+    switch words?.first {
+    case nil: break
+    case "cpu": limits.isCPU = true
+    default: limits.isCPU = false
+    }
+    self.limits = limits
+    isCPU = limits.isCPU
+    products = Self.defaults(limits)
+    if let words { try force(words.map(String.init)) }
+  }
+
+  /// The parameters of a family.
+  func parameters(_ family: ProductFamily) -> ProductParameters {
+    products[family] ?? ProductParameters(algorithm: .registers)
+  }
+
+  /// Replaces the parameters of some families. Returns those whose parameters don't suit the device, which keep theirs.
+  @discardableResult mutating func use(_ tuned: [ProductFamily: ProductParameters]) -> [ProductFamily] {
+    var refused: [ProductFamily] = []
+    for (family, parameters) in tuned {
+      if parameters.isValid(for: family, on: limits) {
+        products[family] = parameters
+      } else {
+        refused.append(family)
+      }
+    }
+    return refused.sorted { $0.rawValue < $1.rawValue }
+  }
+
+  // MARK: - By hand
+
+  private mutating func force(_ words: [String]) throws {
+    func refuse(_ what: String) -> PBEError {
+      PBEError(
+        .usage, what, at: "PBE_GPU_KERNELS",
+        remedy: "use cpu, gpu, or \(ProductParameters.Algorithm.allCases.map(\.rawValue).joined(separator: ", "))"
+          + ", followed by sizes such as ,TILE_M=64")
+    }
+    guard let first = words.first else { return }
+    var algorithm: ProductParameters.Algorithm?
+    if first != "cpu", first != "gpu" {
+      guard let named = ProductParameters.Algorithm(rawValue: first) else { throw refuse("unknown: \(first)") }
+      algorithm = named
+    }
+    for family in ProductFamily.allCases {
+      var parameters = parameters(family)
+      if let algorithm {
+        // What Winograd can't do is tiled.
+        parameters.algorithm = algorithm == .winograd && !family.is3x3 ? .tiled : algorithm
+      }
+      for word in words.dropFirst() {
+        let parts = word.split(separator: "=").map(String.init)
+        guard parts.count == 2, let value = Int(parts[1]),
+          let tunable = ProductParameters.tunables.first(where: { $0.name == parts[0] })
+        else { throw refuse("not a size: \(word)") }
+        parameters[keyPath: tunable.path] = value
+      }
+      guard parameters.isValid(for: family, on: limits) else {
+        throw refuse("these sizes don't suit the device or each other: \(parameters.words)")
+      }
+      products[family] = parameters
     }
   }
 
-  /// Output pixels per work-item of a convolution.
+  // MARK: - Other sizes of work
+
+  /// Output pixels per work-item of a convolution in registers.
   var pixels: Int { 8 }
   /// Lanes of the sums per channel in the general program.
   var generalWidth: Int { isCPU ? 16 : 1 }
@@ -38,6 +106,9 @@ struct OpenCLTuning: Sendable {
 
   /// The choices in words.
   var words: String {
-    "implicit matrix-product convolution in registers, \(pixels) pixels x \(isCPU ? 16 : 4) channels per work-item"
+    let chosen = parameters(.convolution3x3)
+    return chosen.algorithm == .registers
+      ? "implicit matrix-product convolution in registers, \(pixels) pixels x \(isCPU ? 16 : 4) channels per work-item"
+      : "convolution 3x3: \(chosen.words); others: \(parameters(.convolution).words)"
   }
 }

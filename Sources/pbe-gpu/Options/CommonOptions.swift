@@ -25,7 +25,11 @@ struct CommonOptions: ParsableArguments {
   func open() throws -> (backend: any Backend, log: Logger) {
     Terminal.shared.configure(quiet: quiet)
     let log = Logger(label: "pbe-gpu") { _ in TerminalLogHandler() }
-    let backend = try Devices.open(device)
+    let backend = try Devices.open(device, notice: { log.info("\($0)") }) { what, share in
+      try Interruption.check("run the command again")
+      Terminal.shared.progress("tuning \(what)", share)
+    }
+    Terminal.shared.clear()
     log.info("device: \(backend.device.identifier), \(backend.device.name)")
     return (backend, log)
   }

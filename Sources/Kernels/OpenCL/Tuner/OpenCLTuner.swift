@@ -51,7 +51,7 @@ struct OpenCLTuner {
   typealias Progress = (_ what: String, _ share: Double) throws -> Void
 
   /// Tunes all families. `journal` survives the end of the process: a candidate that ended it isn't tried again.
-  /// Throws what `progress` throws, and when the device can't even prepare the layers.
+  /// Throws what `progress` throws.
   func run(journal: TuningJournal?, progress: Progress) throws -> [Finding] {
     let start = ContinuousClock.now
     func elapsed() -> Double { (ContinuousClock.now - start).seconds }
@@ -62,10 +62,19 @@ struct OpenCLTuner {
       // What one family leaves is the next ones'.
       let share = (seconds - elapsed()) / Double(families.count - index)
       guard share > 0 else { break }
-      findings.append(
-        try tune(family, layers, until: ContinuousClock.now + .seconds(share), journal) { what in
-          try progress("\(family.rawValue): \(what)", min(1, elapsed() / seconds))
-        })
+      do {
+        findings.append(
+          try tune(family, layers, until: ContinuousClock.now + .seconds(share), journal) { what in
+            try progress("\(family.rawValue): \(what)", min(1, elapsed() / seconds))
+          })
+      } catch let error as PBEError where error.kind == .device {
+        // A device without memory for these layers can still do the others.
+        let standard = try OpenCLTuning(hardware.limits, environment: [:]).parameters(family)
+        findings.append(
+          Finding(
+            family: family, standard: standard, chosen: standard, speedUp: 1, error: nil, tried: 0,
+            discarded: ["\(error)"]))
+      }
     }
     return findings
   }
@@ -76,9 +85,11 @@ struct OpenCLTuner {
   ) throws -> Finding {
     let base = try OpenCLTuning(hardware.limits, environment: [:])
     let standard = base.parameters(family)
-    func tuning(_ parameters: ProductParameters) -> OpenCLTuning {
+    func tuning(_ parameters: ProductParameters) throws -> OpenCLTuning {
       var tuning = base
-      tuning.replace(family, by: parameters)
+      guard tuning.use([family: parameters]).isEmpty else {
+        throw PBEError(.internal, "\(parameters.words) doesn't suit the device, but is a candidate")
+      }
       return tuning
     }
     var finding = Finding(
@@ -94,7 +105,7 @@ struct OpenCLTuner {
     for parameters in [standard] + candidates(family).filter({ $0 != standard }) {
       guard parameters == standard || ContinuousClock.now < deadline else { break }
       try progress(parameters.words)
-      let name = "\(family.rawValue): \(parameters.words) \(parameters.buildOptions)"
+      let name = Self.name(parameters, family)
       if parameters != standard, journal?.suspects.contains(name) ?? false {
         finding.discarded.append("\(parameters.words): it ended an earlier run")
         continue
@@ -102,7 +113,7 @@ struct OpenCLTuner {
       finding.tried += 1
       journal?.begin(name)
       defer { journal?.end() }
-      switch bench.judge(tuning(parameters), best: best?.seconds) {
+      switch bench.judge(try tuning(parameters), best: best?.seconds) {
       case .right(let seconds, let error):
         if parameters == standard { standardError = error }
         if best.map({ Self.ratio($0.seconds, seconds) > 1 }) ?? true { best = (parameters, seconds, error) }
@@ -118,7 +129,7 @@ struct OpenCLTuner {
     guard best.parameters != standard else { return finding }
     // A wrong standard needn't be beaten.
     let speedUp =
-      standardError == nil ? 1 : try bench.speedUp(of: tuning(best.parameters), over: tuning(standard))
+      standardError == nil ? 1 : try bench.speedUp(of: tuning(best.parameters), over: base)
     if standardError == nil || speedUp >= threshold {
       (finding.chosen, finding.error, finding.speedUp) = (best.parameters, best.error, speedUp)
     }
@@ -128,10 +139,16 @@ struct OpenCLTuner {
   private func open(_ layers: [TuningWorkload], _ expected: [[Float]]) throws -> TuningBench {
     // Most candidates are never used again: their programs aren't kept on disk.
     let backend = try OpenCLBackend(
-      identifier: hardware.description.identifier, tuning: OpenCLTuning(hardware.limits, environment: [:]),
+      hardware, tuning: OpenCLTuning(hardware.limits, environment: [:]),
       cache: OpenCLProgramCache(environment: ["PBE_GPU_CACHE": "off"]))
     return try TuningBench(
       layers, on: backend, expected: expected, tolerance: tolerance, samples: samples, compile: compile)
+  }
+
+  /// A candidate in the journal, with everything that makes it another one.
+  private static func name(_ parameters: ProductParameters, _ family: ProductFamily) -> String {
+    let sizes = ProductParameters.tunables.map { "\($0.name)=\(parameters[keyPath: $0.path])" }
+    return ([family.rawValue, parameters.algorithm.rawValue] + sizes).joined(separator: " ")
   }
 
   /// The geometric mean of the times' ratios.
