@@ -20,7 +20,15 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   public var largestAllocation: Int { device.largestAllocation }
 
   /// Every OpenCL device of this machine, usable or not, in the loader's order.
-  public static func devices() -> [DeviceDescription] { OpenCLDevice.all.devices.map(\.description) }
+  public static func devices() -> [DeviceDescription] {
+    let store = TuningStore()
+    return OpenCLDevice.all.devices.map { device in
+      var description = device.description
+      // A wrong PBE_GPU_KERNELS is told where the device is opened.
+      if let tuning = try? store.stored(for: device) { description.kernels = tuning.words + "; tuned" }
+      return description
+    }
+  }
 
   /// Why there is no OpenCL device; `nil` where there is one.
   public static var missing: String? { OpenCLDevice.all.missing }
@@ -33,10 +41,15 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   }
 
   /// Opens a device; `tuning` replaces the untuned choice, and `cache` keeps what is compiled.
-  init(_ hardware: OpenCLDevice, tuning: OpenCLTuning?, cache: OpenCLProgramCache = .standard) throws {
+  init(
+    _ hardware: OpenCLDevice, tuning: OpenCLTuning?, cache: OpenCLProgramCache = .standard,
+    commandBuffers: (OpenCLDevice) -> OpenCLCommandBuffers? = { OpenCLCommandBuffers($0) }
+  ) throws {
     self.hardware = hardware
     self.tuning = try tuning ?? OpenCLTuning(hardware.limits)
-    device = hardware.description
+    var description = hardware.description
+    description.kernels = self.tuning.words + (tuning == nil ? "" : "; tuned")
+    device = description
     alignment = max(512, hardware.baseAlignment)
     var status: cl_int = 0
     var id: cl_device_id? = hardware.id
@@ -51,7 +64,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
       clCreateCommandQueue(context.pointer, hardware.id, 0, &status), status, "clCreateCommandQueue"
     ) { clReleaseCommandQueue($0) }
     compiler = OpenCLCompiler(context: context, device: hardware, cache: cache)
-    commandBuffers = OpenCLCommandBuffers(hardware)
+    self.commandBuffers = commandBuffers(hardware)
     profiler = OpenCLProfiler(context: context, device: hardware)
   }
 

@@ -5,7 +5,7 @@ import Foundation
 /// device waiting. Whatever fails here, the launches can be enqueued one by one.
 struct OpenCLCommandBuffers: @unchecked Sendable {
   // Functions of the driver, which any thread may call.
-  private let functions: pbe_command_buffer_functions
+  var functions: pbe_command_buffer_functions
 
   /// `nil` where the device doesn't list the extension, or lacks what it is needed for here.
   ///
@@ -46,7 +46,7 @@ struct OpenCLCommandBuffers: @unchecked Sendable {
     let recording = OpenCLRecording(buffer, functions)
     guard status == CL_SUCCESS else { return nil }
     do {
-      for launch in launches { try launch.record(functions, buffer, on: queue) }
+      for launch in launches { try launch.record(functions, buffer) }
     } catch {
       return nil
     }

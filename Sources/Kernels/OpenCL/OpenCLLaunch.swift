@@ -73,12 +73,10 @@ struct OpenCLLaunch {
     if status != CL_SUCCESS { throw OpenCLError.failure(status, "clEnqueueNDRangeKernel(\(name))") }
   }
 
-  /// Appends the kernel to a command buffer.
-  func record(
-    _ functions: pbe_command_buffer_functions, _ buffer: pbe_command_buffer, on queue: OpenCLHandle
-  ) throws {
+  /// Appends the kernel to a command buffer, whose one queue must not be named.
+  func record(_ functions: pbe_command_buffer_functions, _ buffer: pbe_command_buffer) throws {
     let status = functions.kernel(
-      buffer, queue.pointer, nil, kernel.pointer, cl_uint(global.count), nil, global, local, 0, nil, nil, nil)
+      buffer, nil, nil, kernel.pointer, cl_uint(global.count), nil, global, local, 0, nil, nil, nil)
     try OpenCLError.check(status, "clCommandNDRangeKernelKHR(\(name))")
   }
 

@@ -30,7 +30,11 @@ struct AutomaticTuning {
     let tuner = tuner ?? OpenCLTuner(device)
     // Another process may be tuning: what it finds is worth waiting for, but not much longer than it should take.
     let journal: TuningJournal
-    do { journal = try TuningJournal(beside: file, patience: 2 * tuner.seconds) } catch {
+    do {
+      journal = try TuningJournal(beside: file, patience: 2 * tuner.seconds) {
+        try progress("by another process", 0)
+      }
+    } catch let error as PBEError where error.kind == .device || error.kind == .cannotCreate {
       notice("warning: \(device.description.identifier) isn't tuned: \(error)")
       return try store.stored(for: device)
     }

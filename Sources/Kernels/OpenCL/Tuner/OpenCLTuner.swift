@@ -118,8 +118,9 @@ struct OpenCLTuner {
         if parameters == standard { standardError = error }
         if best.map({ Self.ratio($0.seconds, seconds) > 1 }) ?? true { best = (parameters, seconds, error) }
       case .slow: break
-      case .discarded(let why):
-        finding.discarded.append("\(parameters.words): \(why)")
+      case .wrong(let why): finding.discarded.append("\(parameters.words): wrong, \(why)")
+      case .failed(let error):
+        finding.discarded.append("\(parameters.words): \(error)")
         // After a failed kernel some drivers refuse everything else in the same context.
         bench = try open(layers, expected)
       }

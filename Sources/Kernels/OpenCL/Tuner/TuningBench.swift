@@ -11,8 +11,10 @@ final class TuningBench {
     case right(seconds: [Double], error: Double)
     /// It is right as far as it was looked at, but not worth more time.
     case slow
-    /// It is wrong, or doesn't work: why.
-    case discarded(String)
+    /// Its results are wrong: how.
+    case wrong(String)
+    /// It can't be built or run.
+    case failed(any Error)
   }
 
   /// One layer.
@@ -72,8 +74,8 @@ final class TuningBench {
         let error = Self.relativeError(
           try TuningWorkload.elements(of: layer.prepared.output, on: backend), layer.expected)
         guard error <= tolerance else {
-          return .discarded(
-            error.isFinite ? "wrong: relative error \(String(format: "%.1e", error))" : "wrong: not numbers")
+          return .wrong(
+            error.isFinite ? "relative error \(String(format: "%.1e", error))" : "not numbers")
         }
         worst = max(worst, error)
         let once = try time(executable, runs: 1)
@@ -81,7 +83,7 @@ final class TuningBench {
         seconds.append(try median(executable, once))
       }
     } catch {
-      return .discarded("\(error)")
+      return .failed(error)
     }
     return .right(seconds: seconds, error: worst)
   }

@@ -9,9 +9,9 @@ final class TuningJournal {
   let suspects: [String]
   private let descriptor: Int32
 
-  /// Locks the journal beside `file`, waiting at most `patience` seconds for another process. Throws `device` when that
-  /// didn't end, `cannotCreate` when the folder can't be written.
-  init(beside file: URL, patience: Double) throws {
+  /// Locks the journal beside `file`, waiting at most `patience` seconds for another process, with calls of `waiting`
+  /// ten times a second. Throws `device` when the other didn't end, `cannotCreate` when the folder can't be written.
+  init(beside file: URL, patience: Double, waiting: () throws -> Void = {}) throws {
     try? FileManager.default.createDirectory(
       at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
     let path = file.path + ".lock"
@@ -22,12 +22,17 @@ final class TuningJournal {
         remedy: "set PBE_GPU_CACHE to a folder that you may write to")
     }
     let deadline = ContinuousClock.now + .seconds(patience)
-    while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
-      guard errno == EWOULDBLOCK || errno == EINTR, ContinuousClock.now < deadline else {
-        close(descriptor)
-        throw PBEError(.device, "another process is tuning the device", at: path, remedy: "wait for its end")
+    do {
+      while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+        guard errno == EWOULDBLOCK || errno == EINTR, ContinuousClock.now < deadline else {
+          throw PBEError(.device, "another process is tuning the device", at: path, remedy: "wait for its end")
+        }
+        try waiting()
+        Thread.sleep(forTimeInterval: 0.1)
       }
-      Thread.sleep(forTimeInterval: 0.1)
+    } catch {
+      close(descriptor)
+      throw error
     }
     self.descriptor = descriptor
     var bytes = [UInt8](repeating: 0, count: 1 << 16)
