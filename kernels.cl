@@ -10,6 +10,7 @@
 //   CONVOLUTION         the kernel `convolution`
 //   FILTER_GRADIENT     the kernel `filter_gradient`
 //   PER_CHANNEL         affine maps, activations and batch norm's gradients, for one activation
+//   COMMON              none of them: vectors and activations only, for the files in Sources/CKernels/opencl
 
 // MARK: - Tunables
 
@@ -102,7 +103,8 @@ float activation_slope(float x, int activation, float parameter) {
   }
 }
 
-#if defined(CONVOLUTION)
+#if defined(COMMON)
+#elif defined(CONVOLUTION)
 
 // MARK: - Convolution
 
@@ -510,14 +512,14 @@ kernel void grouped_filter_gradient(
 
 // output(i) (+)= sum over parts of partial(part, i) + bias(i % biasCount)
 kernel void sum_parts(
-    global const float *partial, global const float *bias, global float *output, int count, int parts, int biasCount,
-    int accumulate) {
+    global const float *partial, global const float *bias, global const float *residual, global float *output,
+    int count, int parts, int biasCount) {
   const int i = get_global_id(0);
   if (i >= count) return;
   float sum = 0;
   for (int part = 0; part < parts; part++) sum += partial[(size_t)part * count + i];
   if (bias) sum += bias[i % biasCount];
-  output[i] = accumulate ? output[i] + sum : sum;
+  output[i] = residual ? residual[i] + sum : sum;
 }
 
 // output(i) = sum of every outputs-th element from i on

@@ -1,8 +1,10 @@
-// The text of kernels.cl, embedded at build time so that one file can be copied to a GPU node.
+// The texts of the OpenCL kernels, embedded at build time so that one file can be copied to a GPU node. All are
+// zero-terminated OpenCL C.
 #pragma once
-#include <stddef.h>
 
-/// The OpenCL C source, zero-terminated.
+/// kernels.cl: everything that every device needs.
 const char *_Nonnull pbe_opencl_source(void);
-/// Its length in bytes, without the terminating zero.
-size_t pbe_opencl_source_length(void);
+/// opencl/tiled.cl, which follows kernels.cl.
+const char *_Nonnull pbe_opencl_tiled_source(void);
+/// opencl/winograd.cl, which follows kernels.cl.
+const char *_Nonnull pbe_opencl_winograd_source(void);

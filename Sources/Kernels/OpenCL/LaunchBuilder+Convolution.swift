@@ -1,5 +1,5 @@
 /// The operands of the kernel `convolution`, which also does input gradients and matrix products.
-private struct DenseConvolution {
+struct DenseConvolution {
   var input: LaunchPlan.Argument
   /// (n, c, h, w).
   var inputShape: Shape
@@ -17,6 +17,11 @@ private struct DenseConvolution {
   var stride = 1, dilation = 1
   /// The forward stride of an input gradient.
   var divisor = 1
+  /// How it is tuned.
+  var family: ProductFamily
+
+  /// Rows and columns of the filter.
+  var taps: Int { kernelHeight * kernelWidth }
 }
 
 extension LaunchBuilder {
@@ -42,7 +47,8 @@ extension LaunchBuilder {
       DenseConvolution(
         input: .value(d.input), inputShape: x, filter: d.filter, prologue: d.prologue, bias: d.bias,
         residual: d.residual, output: d.output, outputShape: y, kernelHeight: g.kernelHeight,
-        kernelWidth: g.kernelWidth, padY: g.padding, padX: g.padding, stride: g.stride, dilation: g.dilation))
+        kernelWidth: g.kernelWidth, padY: g.padding, padX: g.padding, stride: g.stride, dilation: g.dilation,
+        family: .convolution(g, inputs: x.c, outputs: y.c)))
   }
 
   mutating func inputGradient(_ d: ConvolutionInputGradient) throws {
@@ -65,7 +71,8 @@ extension LaunchBuilder {
         kernelHeight: g.kernelHeight, kernelWidth: g.kernelWidth,
         padY: g.dilation * (g.kernelHeight - 1) - g.padding,
         padX: g.dilation * (g.kernelWidth - 1) - g.padding,
-        dilation: g.dilation, divisor: g.stride))
+        dilation: g.dilation, divisor: g.stride,
+        family: .convolution(g, inputs: dx.c, outputs: dy.c, isInputGradient: true)))
   }
 
   /// A matrix product is a convolution of images of one pixel, or, when `a` is transposed, the filter gradient of one.
@@ -77,7 +84,8 @@ extension LaunchBuilder {
       try dense(
         DenseConvolution(
           input: .value(d.a), inputShape: Shape(m, k), filter: d.b, transposed: d.transposeB, bias: d.bias,
-          residual: d.accumulate ? d.output : nil, output: d.output, outputShape: Shape(m, n)))
+          residual: d.accumulate ? d.output : nil, output: d.output, outputShape: Shape(m, n),
+          family: .matrixProduct))
       return
     }
     var b = LaunchPlan.Argument.value(d.b)
@@ -92,15 +100,24 @@ extension LaunchBuilder {
       FilterParts(
         input: .value(d.a), inputShape: Shape(k, m), gradient: b, gradientShape: Shape(k, n),
         output: d.output,
-        geometry: ConvolutionGeometry(kernelHeight: 1, kernelWidth: 1), bias: d.bias, accumulate: d.accumulate
-      ))
+        geometry: ConvolutionGeometry(kernelHeight: 1, kernelWidth: 1), bias: d.bias, accumulate: d.accumulate,
+        family: .matrixProduct))
   }
 
   // MARK: - Kernels
 
+  /// A convolution by the algorithm that its family is tuned to.
   private mutating func dense(_ c: DenseConvolution) throws {
-    let (x, y) = (c.inputShape, c.outputShape)
-    let taps = c.kernelHeight * c.kernelWidth
+    let parameters = tuning.parameters(c.family)
+    switch parameters.algorithm {
+    case .winograd where WinogradTiles(c) != nil: try winogradConvolution(c, parameters)
+    case .tiled: try tiledConvolution(c, parameters)
+    default: try convolutionInRegisters(c)
+    }
+  }
+
+  private mutating func convolutionInRegisters(_ c: DenseConvolution) throws {
+    let (x, y, taps) = (c.inputShape, c.outputShape, c.taps)
     let width = tuning.width(y.c)
     let blocks = (y.c + width - 1) / width
     let padded = blocks * width
@@ -155,14 +172,15 @@ extension LaunchBuilder {
   }
 
   /// A prologue on load costs as much as a few products: where an element is loaded more than `uses` = 2 times it is
-  /// computed once, beforehand.
+  /// computed once, beforehand. The tiled kernels load an element for a whole work-group at once (`isTiled`): there
+  /// that goes for the costly functions only.
   mutating func load(
-    _ input: LaunchPlan.Argument, shape: Shape, prologue: Prologue?, uses: Int
+    _ input: LaunchPlan.Argument, shape: Shape, prologue: Prologue?, uses: Int, isTiled: Bool = false
   ) throws -> LoadedInput {
     guard let prologue, prologue.affine != nil || prologue.activation != .identity else {
       return LoadedInput(input: input)
     }
-    if uses <= 2 {
+    if uses <= 2 || isTiled && prologue.activation.isCheap {
       return LoadedInput(
         input: input,
         options: " -DPROLOGUE=\(prologue.affine == nil ? 1 : 2) -DACTIVATION=\(prologue.activation.code)",

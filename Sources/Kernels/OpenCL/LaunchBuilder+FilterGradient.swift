@@ -13,6 +13,8 @@ struct FilterParts {
   var bias: Value?
   /// Adds to the output.
   var accumulate = false
+  /// How it is tuned.
+  var family: ProductFamily
 }
 
 extension LaunchBuilder {
@@ -21,12 +23,33 @@ extension LaunchBuilder {
       FilterParts(
         input: .value(d.input), inputShape: shape(d.input), gradient: .value(d.outputGradient),
         gradientShape: shape(d.outputGradient), output: d.filterGradient, geometry: d.geometry,
-        prologue: d.prologue))
+        prologue: d.prologue,
+        family: .filterGradient(d.geometry, inputs: shape(d.input).c, outputs: shape(d.outputGradient).c)))
+  }
+
+  /// A filter gradient by the algorithm that its family is tuned to.
+  mutating func parts(_ f: FilterParts) throws {
+    let parameters = tuning.parameters(f.family)
+    switch parameters.algorithm {
+    case .winograd where WinogradTiles(f.geometry) != nil && f.bias == nil && !f.accumulate:
+      try winogradFilterGradient(f, parameters)
+    case .tiled where f.geometry.groups == 1: try tiledFilterGradient(f, parameters)
+    default: try filterGradientInRegisters(f)
+    }
+  }
+
+  /// The sum of partial results, with an epilogue.
+  mutating func sumParts(
+    _ partial: LaunchPlan.Argument, bias: LaunchPlan.Argument = .none, residual: LaunchPlan.Argument = .none,
+    output: LaunchPlan.Argument, count: Int, parts: Int, columns: Int
+  ) throws {
+    elementwise(
+      "sum_parts", [partial, bias, residual, output] + (try ints(count, parts, columns)), count: count)
   }
 
   /// Sums over the rows of all images, in parts: for parallel work, and since a sum of sums of a few thousand terms
   /// rounds less than one long sum.
-  mutating func parts(_ f: FilterParts) throws {
+  private mutating func filterGradientInRegisters(_ f: FilterParts) throws {
     let g = f.geometry
     let (x, y) = (f.inputShape, f.gradientShape)
     let taps = g.kernelHeight * g.kernelWidth
@@ -66,12 +89,9 @@ extension LaunchBuilder {
         variant: "-DFILTER_GRADIENT -DVW=\(width) -DCHANNELS=\(channels)" + loaded.options)
     }
     if !direct {
-      elementwise(
-        "sum_parts",
-        [target, optional(f.bias), .value(f.output)] + (try ints(count, partCount, y.c)) + [
-          flag(f.accumulate)
-        ],
-        count: count)
+      try sumParts(
+        target, bias: optional(f.bias), residual: f.accumulate ? .value(f.output) : .none,
+        output: .value(f.output), count: count, parts: partCount, columns: y.c)
     }
   }
 }

@@ -27,7 +27,7 @@ extension LaunchBuilder {
       "channel_sum", [.value(d.input), partial] + (try ints(x.c, x.pixels, chunk.size)), channels: x.c,
       chunks: chunk.count)
     rowwise(
-      "sum_parts", [partial, .none, .value(d.output)] + (try ints(x.c, chunk.count, 1)) + [flag(false)],
+      "sum_parts", [partial, .none, .none, .value(d.output)] + (try ints(x.c, chunk.count, 1)),
       rows: x.c)
   }
 

@@ -13,6 +13,8 @@ struct LaunchPlan {
     /// The key of Philox, as a uint2.
     case seed(UInt64)
     case uint(UInt32)
+    /// A number that a kernel divides by, as `quotient` in tiled.cl expects it: a uint2.
+    case divisor(Int)
     /// A number that comes with each run.
     case run(RunField)
   }
@@ -29,6 +31,10 @@ struct LaunchPlan {
     case secondPartial
     /// Zeros, never written.
     case zeros
+    /// Winograd's transformed input.
+    case winogradInput
+    /// Winograd's products, or the transformed output gradient.
+    case winogradOutput
   }
 
   /// What a run passes.
@@ -52,6 +58,8 @@ struct LaunchPlan {
   let global: [Int]
   /// Work-items per dimension of a group.
   let local: [Int]
+  /// The kernel is compiled for groups of this size, and works with no other.
+  var isFixed = false
 }
 
 /// Turns the operators of a program into launches.
@@ -118,13 +126,14 @@ struct LaunchBuilder {
 
   /// Appends a launch.
   mutating func launch(
-    _ kernel: String, _ arguments: [LaunchPlan.Argument], global: [Int], local: [Int], variant: String? = nil
+    _ kernel: String, _ arguments: [LaunchPlan.Argument], global: [Int], local: [Int], variant: String? = nil,
+    isFixed: Bool = false
   ) {
     plans.append(
       LaunchPlan(
         operation: operation, kernel: kernel, variant: variant ?? "-DVW=\(tuning.generalWidth)",
         arguments: arguments,
-        global: global.map { max(1, $0) }, local: local))
+        global: global.map { max(1, $0) }, local: local, isFixed: isFixed))
   }
 
   /// Appends a launch of one light work-item per element.

@@ -1,13 +1,30 @@
 import CKernels
 import COpenCL
 
-/// Builds the variants of kernels.cl for one device, each once.
+/// Builds the variants of kernels.cl, tiled.cl and winograd.cl for one device, each once.
 final class OpenCLCompiler {
   private let context: OpenCLHandle
   private let device: OpenCLDevice
   private let cache: OpenCLProgramCache
   private var programs: [String: OpenCLHandle] = [:]
-  private static let source = String(cString: pbe_opencl_source())
+  private static let common = String(cString: pbe_opencl_source())
+  /// The files that a variant needs beside kernels.cl, by the first of its options.
+  private static let files = [
+    "-DCOMMON=tiled": String(cString: pbe_opencl_tiled_source()),
+    "-DCOMMON=winograd": String(cString: pbe_opencl_winograd_source()),
+  ]
+
+  /// Tells kernels of this version of the program from those of others.
+  static let fingerprint: String = {
+    let texts = [common] + files.sorted { $0.key < $1.key }.map(\.value)
+    return FNV1a.hex(FNV1a.hash(texts.joined(separator: "\u{0}").utf8))
+  }()
+
+  /// The text of a variant.
+  private static func source(_ variant: String) -> String {
+    let first = variant.split(separator: " ").first.map(String.init) ?? ""
+    return common + (files[first].map { "\n#line 1 \"\(first.dropFirst(9)).cl\"\n" + $0 } ?? "")
+  }
 
   init(context: OpenCLHandle, device: OpenCLDevice, cache: OpenCLProgramCache) {
     self.context = context
@@ -35,21 +52,22 @@ final class OpenCLCompiler {
     if let program = programs[variant] { return program }
     // Contracting a * b + c is allowed, reordering and approximations are not.
     let options = "-cl-std=CL1.2 -cl-mad-enable \(variant)"
-    let key = [options, device.fingerprint, Self.source].joined(separator: "\u{0}")
+    let source = Self.source(variant)
+    let key = [options, device.fingerprint, source].joined(separator: "\u{0}")
     let program: OpenCLHandle
     if let cached = cache.load(key).flatMap({ load($0, options) }) {
       program = cached
     } else {
-      program = try build(options)
+      program = try build(source, options)
       if let binary = binary(of: program) { cache.store(binary, key) }
     }
     programs[variant] = program
     return program
   }
 
-  private func build(_ options: String) throws -> OpenCLHandle {
+  private func build(_ source: String, _ options: String) throws -> OpenCLHandle {
     var status: cl_int = 0
-    let created = Self.source.withCString { text in
+    let created = source.withCString { text in
       var text: UnsafePointer<CChar>? = text
       return clCreateProgramWithSource(context.pointer, 1, &text, nil, &status)
     }
@@ -58,7 +76,7 @@ final class OpenCLCompiler {
     guard status == CL_SUCCESS else {
       throw PBEError(
         .device,
-        "the driver can't compile kernels.cl (\(OpenCLError.name(status)), \(options)): \(log(program))",
+        "the driver can't compile the kernels (\(OpenCLError.name(status)), \(options)): \(log(program))",
         at: device.description.identifier, remedy: "update the driver, or use another device")
     }
     return program

@@ -24,6 +24,11 @@ struct OpenCLLaunch {
     variant = plan.variant
     operation = plan.operation
     var local = plan.local
+    guard !plan.isFixed || local.reduce(1, *) <= largestGroup else {
+      throw PBEError(
+        .device, "work-groups of \(local.reduce(1, *)) are too large for \(plan.kernel): at most \(largestGroup)",
+        remedy: "use other sizes: set PBE_GPU_KERNELS=registers, or tune the device")
+    }
     while local.reduce(1, *) > largestGroup, let widest = local.indices.last(where: { local[$0] > 1 }) {
       local[widest] /= 2
     }
@@ -41,6 +46,7 @@ struct OpenCLLaunch {
       case .seed(let seed):
         let words = SIMD2(UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32))
         try Self.set(kernel, index, words, plan.kernel)
+      case .divisor(let divisor): try Self.set(kernel, index, Self.reciprocal(of: divisor), plan.kernel)
       case .run(let field): runArguments.append((index, field))
       }
     }
@@ -78,6 +84,15 @@ struct OpenCLLaunch {
     let status = functions.kernel(
       buffer, nil, nil, kernel.pointer, cl_uint(global.count), nil, global, local, 0, nil, nil, nil)
     try OpenCLError.check(status, "clCommandNDRangeKernelKHR(\(name))")
+  }
+
+  /// What multiplies instead of dividing by `divisor`, for numerators below 2^31: `(ceil(2^(31 + l) / d), l - 1)` with
+  /// `l = ceil(log2 d)` (Granlund and Montgomery, PLDI 1994); zeros stand for 1.
+  static func reciprocal(of divisor: Int) -> SIMD2<UInt32> {
+    guard divisor > 1, divisor <= Int(Int32.max) else { return SIMD2() }
+    let log = UInt64(Int.bitWidth - (divisor - 1).leadingZeroBitCount)
+    let d = UInt64(divisor)
+    return SIMD2(UInt32(truncatingIfNeeded: ((1 << (31 + log)) + d - 1) / d), UInt32(log - 1))
   }
 
   private static func set<T: BitwiseCopyable>(

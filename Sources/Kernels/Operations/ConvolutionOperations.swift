@@ -65,6 +65,14 @@ public enum Activation: Hashable, Sendable {
     }
   }
 
+  /// It takes a few additions and comparisons, and no function of the driver's.
+  var isCheap: Bool {
+    switch self {
+    case .identity, .relu, .leakyReLU, .hardSwish: true
+    case .elu, .tanh, .sigmoid, .silu: false
+    }
+  }
+
   /// The slope of leaky ReLU or the alpha of ELU; else zero.
   var parameter: Float {
     switch self {

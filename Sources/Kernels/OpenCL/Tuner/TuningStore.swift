@@ -1,4 +1,3 @@
-import CKernels
 import Foundation
 
 /// What the tuner found, as a readable file per device and driver.
@@ -75,7 +74,7 @@ struct TuningStore: Sendable {
     }
     guard contents.version == OpenCLTuner.version else { return .unusable("another version wrote it") }
     guard contents.device == device.fingerprint else { return .unusable("it is of another device or driver") }
-    guard contents.kernels == Self.kernels else { return .unusable("it is of other kernels") }
+    guard contents.kernels == OpenCLCompiler.fingerprint else { return .unusable("it is of other kernels") }
     let refused = tuning.use(contents.families.mapValues(\.parameters))
     guard refused.isEmpty else {
       return .unusable("it has impossible parameters for " + refused.map(\.rawValue).joined(separator: ", "))
@@ -94,7 +93,7 @@ struct TuningStore: Sendable {
       )
     }
     let contents = TuningFile(
-      version: OpenCLTuner.version, device: device.fingerprint, kernels: Self.kernels,
+      version: OpenCLTuner.version, device: device.fingerprint, kernels: OpenCLCompiler.fingerprint,
       families: Dictionary(entries) { $1 })
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
@@ -109,6 +108,4 @@ struct TuningStore: Sendable {
     guard let data = try? handle.read(upToCount: 1 << 20), data.count < 1 << 20 else { return nil }
     return data
   }
-
-  private static let kernels = FNV1a.hex(FNV1a.hash(String(cString: pbe_opencl_source()).utf8))
 }
