@@ -30,13 +30,16 @@ import Testing
   private var quick: OpenCLTuner {
     var tuner = OpenCLTuner(device, seconds: 600)
     tuner.workloads = [
-      TuningWorkload(form: .matrixProduct(transposeA: false, transposeB: false), batch: 8, inputs: 8, outputs: 8)
+      TuningWorkload(
+        form: .matrixProduct(transposeA: false, transposeB: false), batch: 8, inputs: 8, outputs: 8)
     ]
     tuner.candidates = { _ in [Self.chosen] }
     tuner.compile = { backend, program, tuning in
       var program = program
       if tuning.parameters(.matrixProduct).algorithm == .registers {
-        for operation in Array(repeating: program.operations, count: 30).joined() { program.append(operation) }
+        for operation in Array(repeating: program.operations, count: 30).joined() {
+          program.append(operation)
+        }
       }
       return try backend.compile([program])[0]
     }

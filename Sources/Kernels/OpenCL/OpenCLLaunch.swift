@@ -26,7 +26,8 @@ struct OpenCLLaunch {
     var local = plan.local
     guard !plan.isFixed || local.reduce(1, *) <= largestGroup else {
       throw PBEError(
-        .device, "work-groups of \(local.reduce(1, *)) are too large for \(plan.kernel): at most \(largestGroup)",
+        .device,
+        "work-groups of \(local.reduce(1, *)) are too large for \(plan.kernel): at most \(largestGroup)",
         remedy: "use other sizes: set PBE_GPU_KERNELS=registers, or tune the device")
     }
     while local.reduce(1, *) > largestGroup, let widest = local.indices.last(where: { local[$0] > 1 }) {

@@ -42,7 +42,8 @@ extension Devices {
   ) throws -> TuningReport {
     guard let device = try openCLDevice(name) else {
       throw PBEError(
-        .usage, "the CPU backend has nothing to tune", at: "--device \(name)", remedy: "name an OpenCL device")
+        .usage, "the CPU backend has nothing to tune", at: "--device \(name)", remedy: "name an OpenCL device"
+      )
     }
     let store = TuningStore()
     guard let file = store.file(for: device) else {
@@ -55,7 +56,7 @@ extension Devices {
     let tuner = OpenCLTuner(device, thorough: thorough, seconds: seconds)
     let journal = try TuningJournal(beside: file, patience: 0)
     let findings = try tuner.run(journal: journal, progress: progress)
-    guard store.store(findings, for: device) else { 
+    guard store.store(findings, for: device) else {
       throw PBEError(
         .cannotCreate, "the file can't be written", at: file.path,
         remedy: "set PBE_GPU_CACHE to a folder that you may write to")

@@ -25,7 +25,8 @@ final class TuningJournal {
     do {
       while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
         guard errno == EWOULDBLOCK || errno == EINTR, ContinuousClock.now < deadline else {
-          throw PBEError(.device, "another process is tuning the device", at: path, remedy: "wait for its end")
+          throw PBEError(
+            .device, "another process is tuning the device", at: path, remedy: "wait for its end")
         }
         try waiting()
         Thread.sleep(forTimeInterval: 0.1)
@@ -37,7 +38,8 @@ final class TuningJournal {
     self.descriptor = descriptor
     var bytes = [UInt8](repeating: 0, count: 1 << 16)
     let count = pread(descriptor, &bytes, bytes.count, 0)
-    suspects = String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).split(separator: "\n").map(String.init)
+    suspects = String(decoding: bytes.prefix(max(0, count)), as: UTF8.self).split(separator: "\n").map(
+      String.init)
   }
 
   /// Before a candidate is tried.

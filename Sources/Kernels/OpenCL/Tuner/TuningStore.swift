@@ -68,8 +68,11 @@ struct TuningStore: Sendable {
   /// Reads a device's file. Throws only for a wrong `PBE_GPU_KERNELS`.
   func load(for device: OpenCLDevice) throws -> Stored {
     var tuning = try OpenCLTuning(device.limits, environment: environment)
-    guard let file = file(for: device), FileManager.default.fileExists(atPath: file.path) else { return .nothing }
-    guard let data = Self.read(file), let contents = try? JSONDecoder().decode(TuningFile.self, from: data) else {
+    guard let file = file(for: device), FileManager.default.fileExists(atPath: file.path) else {
+      return .nothing
+    }
+    guard let data = Self.read(file), let contents = try? JSONDecoder().decode(TuningFile.self, from: data)
+    else {
       return .unusable("it is damaged")
     }
     guard contents.version == OpenCLTuner.version else { return .unusable("another version wrote it") }

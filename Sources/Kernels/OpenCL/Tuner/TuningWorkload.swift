@@ -83,7 +83,9 @@ struct TuningWorkload: Sendable {
     func operand(_ shape: Shape, _ role: TensorRole) throws -> Value {
       let tensor = try backend.makeTensor(shape, role: role)
       count += 1
-      try Self.numbers(shape.count, offset: count * 7919).withUnsafeBytes { try backend.writeBytes($0, to: tensor) }
+      try Self.numbers(shape.count, offset: count * 7919).withUnsafeBytes {
+        try backend.writeBytes($0, to: tensor)
+      }
       return program.bind(tensor)
     }
     let output: Tensor
