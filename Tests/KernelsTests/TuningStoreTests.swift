@@ -57,15 +57,17 @@ import Testing
   @Test func aStoredTuningIsUsed() throws {
     defer { remove() }
     #expect(try store.stored(for: device) == nil)
-    #expect(store.store([Self.finding()], for: device))
+    #expect(store.store([Self.finding(.matrixProduct)], for: device))
     let tuning = try #require(try store.stored(for: device))
-    #expect(tuning.parameters(.convolution) == Self.chosen)
-    #expect(tuning.parameters(.matrixProduct).algorithm == .registers)
+    #expect(tuning.parameters(.matrixProduct) == Self.chosen)
+    #expect(tuning.parameters(.convolution).algorithm == .registers)
     let notices = Notices()
     let automatic = AutomaticTuning(environment: environment, notice: notices.add)
     let used = try OpenCLBackend(device, tuning: try automatic.tuning(for: device))
-    #expect(used.tuning.parameters(.convolution) == Self.chosen)
     #expect(used.device.kernels.hasSuffix("tuned"))
+    let prepared = try quick.workloads[0].prepare(on: used)
+    let timings = try used.compile([prepared.program])[0].profile(RunParameters())
+    #expect(timings.contains { $0.variant.contains("TILE_M=32") }, "\(timings)")
     #expect(notices.all.isEmpty)
     // Kernels that were chosen by hand are those, whatever a file says.
     let byHand = TuningStore(environment: environment.merging(["PBE_GPU_KERNELS": "cpu"]) { $1 })

@@ -60,7 +60,8 @@ struct OpenCLTuner {
     var findings: [Finding] = []
     for (index, (family, layers)) in families.enumerated() {
       // What one family leaves is the next ones'.
-      let share = (seconds - elapsed()) / Double(families.count - index)
+      let rest = families[index...].reduce(0) { $0 + Self.weight($1.0) }
+      let share = (seconds - elapsed()) * Self.weight(family) / rest
       guard share > 0 else { break }
       do {
         findings.append(
@@ -77,6 +78,14 @@ struct OpenCLTuner {
       }
     }
     return findings
+  }
+
+  /// The share of the time that a family gets: most of a network's time is in wide 3x3 convolutions.
+  private static func weight(_ family: ProductFamily) -> Double {
+    switch family {
+    case .convolution3x3, .filterGradient3x3: 3
+    default: 1
+    }
   }
 
   private func tune(
@@ -113,7 +122,10 @@ struct OpenCLTuner {
       finding.tried += 1
       journal?.begin(name)
       defer { journal?.end() }
-      switch bench.judge(try tuning(parameters), best: best?.seconds) {
+      let isStandard = parameters == standard
+      switch bench.judge(
+        try tuning(parameters), best: best?.seconds, deadline: isStandard ? nil : deadline)
+      {
       case .right(let seconds, let error):
         if parameters == standard { standardError = error }
         if best.map({ Self.ratio($0.seconds, seconds) > 1 }) ?? true { best = (parameters, seconds, error) }

@@ -62,12 +62,16 @@ final class TuningBench {
     }
   }
 
-  /// Builds, checks and times. A layer that takes three times as long as `best` says ends it.
-  func judge(_ tuning: OpenCLTuning, best: [Double]?) -> Verdict {
+  /// Builds, checks and times. A layer that takes three times as long as `best` says ends it, and so does the deadline
+  /// between two layers.
+  func judge(
+    _ tuning: OpenCLTuning, best: [Double]?, deadline: ContinuousClock.Instant? = nil
+  ) -> Verdict {
     var seconds: [Double] = []
     var worst = 0.0
     do {
       for (index, layer) in layers.enumerated() {
+        if let deadline, ContinuousClock.now > deadline { return .slow }
         let executable = try compile(backend, layer.prepared.program, tuning)
         try layer.spoil.run(RunParameters())
         try executable.run(RunParameters())
