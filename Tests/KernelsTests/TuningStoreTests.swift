@@ -37,7 +37,7 @@ import Testing
     tuner.compile = { backend, program, tuning in
       var program = program
       if tuning.parameters(.matrixProduct).algorithm == .registers {
-        for operation in Array(repeating: program.operations, count: 30).joined() {
+        for operation in Array(repeating: program.operations, count: 200).joined() {
           program.append(operation)
         }
       }
