@@ -139,8 +139,9 @@ extension LaunchBuilder {
     let pixels = y.n * y.h * columns
     var perItem = tuning.pixels
     while perItem > 1, (pixels + perItem - 1) / perItem * blocks < itemsToFill { perItem /= 2 }
+    // A prologue on load costs as much as a few products: it pays where an element is loaded once or twice.
     let loaded = try load(
-      c.input, shape: x, prologue: c.prologue, uses: taps * blocks / max(1, c.stride * c.stride))
+      c.input, shape: x, prologue: c.prologue, onLoad: taps * blocks / max(1, c.stride * c.stride) <= 2)
 
     var variant = "-DCONVOLUTION -DVW=\(width) -DPIXELS=\(perItem)" + loaded.options
     if !tuning.isCPU, x.c % 4 == 0 { variant += " -DUNROLL=4" }
@@ -171,16 +172,14 @@ extension LaunchBuilder {
     var arguments: [LaunchPlan.Argument] = [.none, .none, .float(0)]
   }
 
-  /// A prologue on load costs as much as a few products: where an element is loaded more than `uses` = 2 times it is
-  /// computed once, beforehand. The tiled kernels load an element for a whole work-group at once (`isTiled`): there
-  /// that goes for the costly functions only.
+  /// The image that a kernel reads: transformed `onLoad`, or once, beforehand.
   mutating func load(
-    _ input: LaunchPlan.Argument, shape: Shape, prologue: Prologue?, uses: Int, isTiled: Bool = false
+    _ input: LaunchPlan.Argument, shape: Shape, prologue: Prologue?, onLoad: Bool
   ) throws -> LoadedInput {
     guard let prologue, prologue.affine != nil || prologue.activation != .identity else {
       return LoadedInput(input: input)
     }
-    if uses <= 2 || isTiled && prologue.activation.isCheap {
+    if onLoad {
       return LoadedInput(
         input: input,
         options: " -DPROLOGUE=\(prologue.affine == nil ? 1 : 2) -DACTIVATION=\(prologue.activation.code)",

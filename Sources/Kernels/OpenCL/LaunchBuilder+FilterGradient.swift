@@ -80,7 +80,8 @@ extension LaunchBuilder {
         global: [y.c, taps * depth, partCount], local: [across, 1, 1])
     } else {
       let loaded = try load(
-        f.input, shape: x, prologue: f.prologue, uses: taps * (y.c / width) / max(1, g.stride * g.stride))
+        f.input, shape: x, prologue: f.prologue,
+        onLoad: taps * (y.c / width) / max(1, g.stride * g.stride) <= 2)
       let across = tuning.isCPU ? 1 : powerOfTwo(y.c / width, limit: 16)
       launch(
         "filter_gradient", [loaded.input, f.gradient] + loaded.arguments + [target] + sizes,

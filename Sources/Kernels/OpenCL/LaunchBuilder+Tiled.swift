@@ -40,14 +40,15 @@ extension LaunchBuilder {
     if c.transposed {
       filter = try need(.filter, floats: c.taps * x.c * y.c)
       try pack(
-        c.filter, to: filter, taps: c.taps, rows: x.c, columns: y.c, padded: y.c, rowStride: y.c, blockStride: 1,
+        c.filter, to: filter, taps: c.taps, rows: x.c, columns: y.c, padded: y.c, rowStride: y.c,
+        blockStride: 1,
         width: 1, transpose: true)
     }
     let parameters = parameters.fitted(columns: y.c)
-    let uses = c.taps * ((y.c + parameters.tileN - 1) / parameters.tileN) / max(1, c.stride * c.stride)
     let product = TiledProduct(
-      left: try load(c.input, shape: x, prologue: c.prologue, uses: uses, isTiled: true), right: filter,
-      isPlain: c.taps == 1 && c.stride == 1 && c.divisor == 1 && c.padY == 0 && c.padX == 0, image: x, output: y,
+      left: try loadForGroup(c.input, shape: x, prologue: c.prologue), right: filter,
+      isPlain: c.taps == 1 && c.stride == 1 && c.divisor == 1 && c.padY == 0 && c.padX == 0, image: x,
+      output: y,
       kernelHeight: c.kernelHeight, kernelWidth: c.kernelWidth, padY: c.padY, padX: c.padX, stride: c.stride,
       dilation: c.dilation, divisor: c.divisor)
     try tiled(
@@ -60,9 +61,8 @@ extension LaunchBuilder {
     let (x, y) = (f.inputShape, f.gradientShape)
     let taps = g.kernelHeight * g.kernelWidth
     let parameters = parameters.fitted(columns: y.c)
-    let uses = taps * ((y.c + parameters.tileN - 1) / parameters.tileN) / max(1, g.stride * g.stride)
     let product = TiledProduct(
-      left: try load(f.input, shape: x, prologue: f.prologue, uses: uses, isTiled: true), right: f.gradient,
+      left: try loadForGroup(f.input, shape: x, prologue: f.prologue), right: f.gradient,
       isFilter: true, isPlain: taps == 1 && g.stride == 1 && g.padding == 0, image: x, output: y,
       kernelHeight: g.kernelHeight, kernelWidth: g.kernelWidth, padY: g.padding, padX: g.padding,
       stride: g.stride, dilation: g.dilation)
@@ -72,6 +72,13 @@ extension LaunchBuilder {
   }
 
   // MARK: - Kernels
+
+  /// A whole work-group shares what it loads, so that a prologue on load costs little, unless it calls functions.
+  mutating func loadForGroup(
+    _ input: LaunchPlan.Argument, shape: Shape, prologue: Prologue?
+  ) throws -> LoadedInput {
+    try load(input, shape: shape, prologue: prologue, onLoad: prologue?.activation.isCheap ?? true)
+  }
 
   /// A product, its sums in parts where that fills the device or spares rounding.
   private mutating func tiled(
@@ -127,15 +134,14 @@ extension LaunchBuilder {
     let groups =
       product.tilesDown(parameters.tileM) * ((product.columns + parameters.tileN - 1) / parameters.tileN)
     let sizes = try ints(
-      y.n, x.c, y.c, x.h, x.w, y.h, y.w, product.kernelHeight, product.kernelWidth, product.padY, product.padX,
+      y.n, x.c, y.c, x.h, x.w, y.h, y.w, product.kernelHeight, product.kernelWidth, product.padY,
+      product.padX,
       product.stride, product.dilation)
     let left = product.isFilter ? product.depth * x.c : product.rows * x.c
     let distances =
       product.batches == 1
       ? try ints(0, 0, product.rows * y.c)
       : try ints(left, product.depth * y.c, product.rows * y.c)
-    let right = product.isFilter ? product.depth * y.c : product.depth * y.c
-    _ = try int(product.batches * max(left, right))
     launch(
       "tiled_product",
       [product.left.input, product.right] + product.left.arguments + [bias, residual, output] + sizes

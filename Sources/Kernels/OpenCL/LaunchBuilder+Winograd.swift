@@ -5,7 +5,8 @@ struct WinogradTiles {
 
   /// `nil` unless the kernel is 3x3 of stride 1.
   init?(_ c: DenseConvolution) {
-    guard (c.kernelHeight, c.kernelWidth, c.stride, c.dilation, c.divisor) == (3, 3, 1, 1, 1), c.padY == c.padX,
+    guard (c.kernelHeight, c.kernelWidth, c.stride, c.dilation, c.divisor) == (3, 3, 1, 1, 1),
+      c.padY == c.padX,
       (0...2).contains(c.padY)
     else { return nil }
     padding = c.padY
@@ -39,7 +40,8 @@ extension LaunchBuilder {
       let images = min(plan.images, y.n - first)
       let count = images * plan.tilesPerImage
       let input = try winogradInput(
-        c.input, shape: x, prologue: c.prologue, padding: tiles.padding, first: first, images: images, output: y,
+        c.input, shape: x, prologue: c.prologue, padding: tiles.padding, first: first, images: images,
+        output: y,
         parameters)
       let products = try need(.winogradOutput, floats: 36 * count * y.c)
       try launchTiled(
@@ -73,7 +75,8 @@ extension LaunchBuilder {
       let images = min(plan.images, y.n - first)
       let tileCount = images * plan.tilesPerImage
       let input = try winogradInput(
-        f.input, shape: x, prologue: f.prologue, padding: tiles.padding, first: first, images: images, output: y,
+        f.input, shape: x, prologue: f.prologue, padding: tiles.padding, first: first, images: images,
+        output: y,
         parameters)
       let gradient = try need(.winogradOutput, floats: 36 * tileCount * y.c)
       try transform(
@@ -87,7 +90,8 @@ extension LaunchBuilder {
     }
     if parts > 1 { try sumParts(sums, output: sums, count: count, parts: parts, columns: 1) }
     launch(
-      "winograd_filter_gradient", [sums, .value(f.output), try int(x.c * y.c)], global: [x.c * y.c], local: [64],
+      "winograd_filter_gradient", [sums, .value(f.output), try int(x.c * y.c)], global: [x.c * y.c],
+      local: [64],
       variant: "-DCOMMON=winograd")
   }
 
@@ -113,7 +117,7 @@ extension LaunchBuilder {
   ) throws -> LaunchPlan.Argument {
     let tiles = images * tilesPerImage(output)
     let transformed = try need(.winogradInput, floats: 36 * tiles * shape.c)
-    let loaded = try load(input, shape: shape, prologue: prologue, uses: 0)
+    let loaded = try loadForGroup(input, shape: shape, prologue: prologue)
     try transform(
       "winograd_input",
       [loaded.input] + loaded.arguments + [transformed]

@@ -105,7 +105,8 @@ struct OpenCLDevice: @unchecked Sendable {
     let largestAllocation = Int(clamping: number(CL_DEVICE_MAX_MEM_ALLOC_SIZE, cl_ulong.self))
     limits = OpenCLLimits(
       isCPU: isCPU, vendor: OpenCLLimits.Vendor(text(CL_DEVICE_VENDOR)),
-      computeUnits: max(1, Int(number(CL_DEVICE_MAX_COMPUTE_UNITS, cl_uint.self))), largestGroup: largestGroup,
+      computeUnits: max(1, Int(number(CL_DEVICE_MAX_COMPUTE_UNITS, cl_uint.self))),
+      largestGroup: largestGroup,
       localMemory: Int(clamping: number(CL_DEVICE_LOCAL_MEM_SIZE, cl_ulong.self)),
       largestAllocation: largestAllocation)
     description = DeviceDescription(

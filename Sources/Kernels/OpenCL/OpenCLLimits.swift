@@ -3,14 +3,16 @@ struct OpenCLLimits: Hashable, Sendable {
   /// Who made a device, as far as it matters.
   enum Vendor: String, Sendable {
     case nvidia, amd, intel, other
+    /// A CPU in a GPU's role, to check its kernels.
+    case standIn
 
     /// Reads `CL_DEVICE_VENDOR`.
     init(_ name: String) {
       let name = name.lowercased()
-      self =
-        name.contains("nvidia")
-        ? .nvidia
-        : name.contains("advanced micro") || name.contains("amd") ? .amd : name.contains("intel") ? .intel : .other
+      let known: [(String, Vendor)] = [
+        ("nvidia", .nvidia), ("advanced micro", .amd), ("amd", .amd), ("intel", .intel),
+      ]
+      self = known.first { name.contains($0.0) }?.1 ?? .other
     }
   }
 

@@ -22,7 +22,11 @@ extension OpenCLTuning {
     let tall = ProductParameters(algorithm: algorithm, tileM: 128, tileN: 32, itemM: 8, itemN: 4, buffers: 2)
     let medium = ProductParameters(algorithm: algorithm)
     let small = ProductParameters(algorithm: algorithm, tileM: 32, tileN: 32, tileK: 8)
+    // What compiles fastest.
+    let least = ProductParameters(
+      algorithm: algorithm, tileM: 16, tileN: 16, tileK: 8, itemM: 2, itemN: 2, vector: 2, pad: 2)
     switch (limits.vendor, family) {
+    case (.standIn, _): return [least]
     case (.nvidia, .matrixProduct), (.amd, .matrixProduct): return [medium, small]
     case (.nvidia, .convolution3x3Narrow), (.nvidia, .filterGradient3x3Narrow): return [tall, medium, small]
     case (.nvidia, _): return [large, medium, small]
@@ -42,7 +46,9 @@ extension OpenCLTuning {
       (128, 128, 8, 8), (128, 64, 8, 8), (128, 64, 8, 4), (64, 64, 8, 4), (64, 64, 4, 4), (64, 128, 8, 8),
       (128, 32, 8, 4), (256, 64, 8, 8), (32, 64, 4, 4), (32, 32, 4, 4),
     ]
-    func tiles(_ algorithm: ProductParameters.Algorithm, _ count: Int, depths: [(Int, Int)]) -> [ProductParameters] {
+    func tiles(
+      _ algorithm: ProductParameters.Algorithm, _ count: Int, depths: [(Int, Int)]
+    ) -> [ProductParameters] {
       depths.flatMap { tileK, buffers in
         shapes.prefix(count).map {
           ProductParameters(

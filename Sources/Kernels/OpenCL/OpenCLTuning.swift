@@ -13,17 +13,16 @@ struct OpenCLTuning: Sendable {
   private(set) var products: [ProductFamily: ProductParameters]
 
   /// The untuned choice for a device. `PBE_GPU_KERNELS` overrides it, so that a machine without a GPU can check the
-  /// kernels for one: `cpu` or `gpu`, or an algorithm for all products that it can do, with sizes if wanted:
+  /// kernels for one: `cpu` or `gpu`, or an algorithm for all products that it can do, with sizes if wanted, as in
   /// `tiled,TILE_M=32,ITEM_M=2`. Throws `usage` for other words.
   init(
     _ limits: OpenCLLimits, environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws {
     var limits = limits
     let words = environment["PBE_GPU_KERNELS"].flatMap { $0.isEmpty ? nil : $0 }?.split(separator: ",")
-    switch words?.first {
-    case nil: break
-    case "cpu": limits.isCPU = true
-    default: limits.isCPU = false
+    if let first = words?.first {
+      if limits.isCPU { limits.vendor = .standIn }
+      limits.isCPU = first == "cpu"
     }
     self.limits = limits
     isCPU = limits.isCPU
@@ -55,14 +54,13 @@ struct OpenCLTuning: Sendable {
     func refuse(_ what: String) -> PBEError {
       PBEError(
         .usage, what, at: "PBE_GPU_KERNELS",
-        remedy: "use cpu, gpu, or \(ProductParameters.Algorithm.allCases.map(\.rawValue).joined(separator: ", "))"
-          + ", followed by sizes such as ,TILE_M=64")
+        remedy: "use cpu, gpu, registers, tiled, winograd or tensorCore, and sizes such as ,TILE_M=64")
     }
     guard let first = words.first else { return }
     var algorithm: ProductParameters.Algorithm?
     if first != "cpu", first != "gpu" {
-      guard let named = ProductParameters.Algorithm(rawValue: first) else { throw refuse("unknown: \(first)") }
-      algorithm = named
+      algorithm = ProductParameters.Algorithm(rawValue: first)
+      if algorithm == nil { throw refuse("unknown: \(first)") }
     }
     for family in ProductFamily.allCases {
       var parameters = parameters(family)

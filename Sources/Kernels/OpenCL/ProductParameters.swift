@@ -68,10 +68,14 @@ struct ProductParameters: Codable, Hashable, Sendable {
 
   /// Every size.
   static let tunables: [Tunable] = [
-    Tunable(name: "TILE_M", path: \.tileM, range: 4...512), Tunable(name: "TILE_N", path: \.tileN, range: 4...512),
-    Tunable(name: "TILE_K", path: \.tileK, range: 4...64), Tunable(name: "ITEM_M", path: \.itemM, range: 1...16),
-    Tunable(name: "ITEM_N", path: \.itemN, range: 2...16), Tunable(name: "VW", path: \.vector, range: 2...4),
-    Tunable(name: "PAD", path: \.pad, range: 0...8), Tunable(name: "BUFFERS", path: \.buffers, range: 1...2),
+    Tunable(name: "TILE_M", path: \.tileM, range: 4...512),
+    Tunable(name: "TILE_N", path: \.tileN, range: 4...512),
+    Tunable(name: "TILE_K", path: \.tileK, range: 4...64),
+    Tunable(name: "ITEM_M", path: \.itemM, range: 1...16),
+    Tunable(name: "ITEM_N", path: \.itemN, range: 2...16),
+    Tunable(name: "VW", path: \.vector, range: 2...4),
+    Tunable(name: "PAD", path: \.pad, range: 0...8),
+    Tunable(name: "BUFFERS", path: \.buffers, range: 1...2),
     Tunable(name: "FILL", path: \.fill, range: 0...64, isPower: false),
     Tunable(name: "LANES", path: \.lanes, range: 1...4),
     Tunable(name: "SCRATCH", path: \.scratch, range: 1...4096, isPower: false),

@@ -65,11 +65,11 @@ public enum Activation: Hashable, Sendable {
     }
   }
 
-  /// It takes a few additions and comparisons, and no function of the driver's.
+  /// It takes a comparison and a product, no function of the driver's.
   var isCheap: Bool {
     switch self {
-    case .identity, .relu, .leakyReLU, .hardSwish: true
-    case .elu, .tanh, .sigmoid, .silu: false
+    case .identity, .relu, .leakyReLU: true
+    case .elu, .tanh, .sigmoid, .silu, .hardSwish: false
     }
   }
 
