@@ -27,7 +27,21 @@ typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
 
 INLINE v16 v16_load(const float *p) { return *(const v16 *)p; }
 INLINE void v16_store(float *p, v16 v) { *(v16 *)p = v; }
+// Around the cache, for what is read again only after it would have been evicted; `p` is aligned to 64 bytes.
+INLINE void v16_stream(float *p, v16 v) {
+  typedef float aligned16 __attribute__((vector_size(64), may_alias));
+  __builtin_nontemporal_store(v, (aligned16 *)p);
+}
 INLINE v16 v16_set(float f) { return (v16){f, f, f, f, f, f, f, f, f, f, f, f, f, f, f, f}; }
+
+INLINE float v16_sum(v16 v) {
+  typedef float v8 __attribute__((vector_size(32)));
+  typedef float v4 __attribute__((vector_size(16)));
+  v8 a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+         __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  v4 b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+  return (b[0] + b[2]) + (b[1] + b[3]);
+}
 
 enum { ACT_IDENTITY, ACT_RELU, ACT_LEAKY_RELU, ACT_ELU, ACT_TANH, ACT_SIGMOID, ACT_SILU, ACT_HARD_SWISH };
 

@@ -64,118 +64,181 @@ INLINE void filter_1d(const v16 *g, ptrdiff_t from, v16 *u, ptrdiff_t to) {
   u[5 * to] = g2;
 }
 
-CLONES void pbe_winograd_filter(const float *filter, float *u, ptrdiff_t inputs, ptrdiff_t outputs, int transposed,
-                                ptrdiff_t first, ptrdiff_t last) {
-  const ptrdiff_t plane = inputs * outputs, rows = transposed ? outputs : inputs;
-  for (ptrdiff_t panel = first; panel < last; panel++)
-    for (ptrdiff_t row = 0; row < rows; row++) {
-      v16 g[9], t[18], r[36];
-      for (int i = 0; i < 9; i++) {
-        if (transposed) {
-          // The input gradient's filter is turned by half, and its columns are the inputs.
-          const float *from = filter + (8 - i) * plane + panel * 16 * outputs + row;
-          float lanes[16];
-          for (int l = 0; l < 16; l++) lanes[l] = from[l * outputs];
-          g[i] = v16_load(lanes);
-        } else {
-          g[i] = v16_load(filter + i * plane + row * outputs + panel * 16);
-        }
-      }
-      for (int j = 0; j < 3; j++) filter_1d(g + j, 3, t + j, 3);
-      for (int i = 0; i < 6; i++) filter_1d(t + i * 3, 1, r + i * 6, 1);
-      for (int xi = 0; xi < 36; xi++) v16_store(u + xi * plane + (panel * rows + row) * 16, r[xi]);
+// Transforms sixteen columns of one row, whose nine taps lie `tap_step` floats apart, the last first if turned.
+INLINE void filter_row(const float *g, ptrdiff_t tap_step, int turned, float *to, ptrdiff_t plane, int streams) {
+  v16 t[18];
+  for (int j = 0; j < 3; j++) {
+    v16 taps[3];
+    for (int i = 0; i < 3; i++) taps[i] = v16_load(g + (turned ? 8 - i * 3 - j : i * 3 + j) * tap_step);
+    filter_1d(taps, 1, t + j, 3);
+  }
+  for (int i = 0; i < 6; i++) {
+    v16 r[6];
+    filter_1d(t + i * 3, 1, r, 1);
+    for (int j = 0; j < 6; j++) {
+      if (streams) v16_stream(to + (i * 6 + j) * plane, r[j]);
+      else v16_store(to + (i * 6 + j) * plane, r[j]);
     }
+  }
 }
 
-INLINE v16 prologue_16(v16 x, const float *scale, const float *shift, int kind, float parameter) {
-  if (scale) x = v16_load(scale) * x + v16_load(shift);
+INLINE void filter_panels(const float *filter, float *u, ptrdiff_t inputs, ptrdiff_t outputs, int transposed,
+                          int streams, ptrdiff_t first, ptrdiff_t last) {
+  const ptrdiff_t plane = inputs * outputs;
+  for (ptrdiff_t panel = first; panel < last; panel++) {
+    float *to = u + panel * (transposed ? outputs : inputs) * 16;
+    if (!transposed) {
+      for (ptrdiff_t row = 0; row < inputs; row++)
+        filter_row(filter + row * outputs + panel * 16, plane, 0, to + row * 16, plane, streams);
+      continue;
+    }
+    // The input gradient's filter is turned by half, and its columns are the inputs: sixteen by sixteen, through a
+    // copy, since the columns of a wide filter all fall into the same few sets of the cache.
+    for (ptrdiff_t row = 0; row < outputs; row += 16) {
+      float block[9][16][16];
+      for (int tap = 0; tap < 9; tap++)
+        for (int l = 0; l < 16; l++) {
+          float lanes[16];
+          v16_store(lanes, v16_load(filter + tap * plane + (panel * 16 + l) * outputs + row));
+          for (int k = 0; k < 16; k++) block[tap][k][l] = lanes[k];
+        }
+      for (int k = 0; k < 16; k++) filter_row(block[0][k], 256, 1, to + (row + k) * 16, plane, streams);
+    }
+  }
+}
+
+CLONES void pbe_winograd_filter(const float *filter, float *u, ptrdiff_t inputs, ptrdiff_t outputs, int transposed,
+                                int streams, ptrdiff_t first, ptrdiff_t last) {
+  if (streams) filter_panels(filter, u, inputs, outputs, transposed, 1, first, last);
+  else filter_panels(filter, u, inputs, outputs, transposed, 0, first, last);
+  if (streams) __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+INLINE v16 prologue_16(v16 x, v16 scale, v16 shift, int affine, int kind, float parameter) {
+  if (affine) x = scale * x + shift;
+  if (kind == ACT_IDENTITY) return x;
   float lanes[16];
   v16_store(lanes, x);
   for (int l = 0; l < 16; l++) lanes[l] = activate(kind, parameter, lanes[l]);
   return v16_load(lanes);
 }
 
-INLINE void input_tiles(const float *x, const pbe_winograd_shape *s, const float *scale, const float *shift, int kind,
-                        float parameter, float *v, ptrdiff_t first, ptrdiff_t last) {
-  const ptrdiff_t tiles = s->tile_rows * s->tile_columns, channels = s->channels;
-  for (ptrdiff_t tile = first; tile < last; tile++) {
-    ptrdiff_t n = tile / tiles, top = tile % tiles / s->tile_columns * 4 - 1, left = tile % s->tile_columns * 4 - 1;
-    const float *picture = x + n * s->height * s->width * channels;
-    ptrdiff_t row_first = top < 0 ? -top : 0, row_last = s->height - top < 6 ? s->height - top : 6;
-    ptrdiff_t column_first = left < 0 ? -left : 0, column_last = s->width - left < 6 ? s->width - left : 6;
-    int inside = row_first == 0 && row_last == 6 && column_first == 0 && column_last == 6;
-    for (ptrdiff_t c = 0; c < channels; c += 16) {
-      v16 d[36], t[36], r[36];
-      const float *corner = picture + (top * s->width + left) * channels + c;
-      const float *sc = scale ? scale + c : 0, *sh = shift ? shift + c : 0;
-      if (inside) {
-        for (int i = 0; i < 6; i++)
-          for (int j = 0; j < 6; j++)
-            d[i * 6 + j] = prologue_16(v16_load(corner + (i * s->width + j) * channels), sc, sh, kind, parameter);
-      } else {
-        for (ptrdiff_t i = 0; i < 6; i++)
-          for (ptrdiff_t j = 0; j < 6; j++)
-            d[i * 6 + j] = i >= row_first && i < row_last && j >= column_first && j < column_last
-                               ? prologue_16(v16_load(corner + (i * s->width + j) * channels), sc, sh, kind, parameter)
-                               : v16_set(0);
+// Columns of tiles at a time: their vertical transforms stay in the first-level cache.
+enum { SEGMENT = 8, SEGMENT_COLUMNS = SEGMENT * 4 + 2 };
+
+// Vertical transforms of columns first..<last of six rows; rows outside the image are zero.
+INLINE void input_columns(const float *const *row, const int *inside, ptrdiff_t first, ptrdiff_t last,
+                          ptrdiff_t channels, ptrdiff_t ahead, v16 scale, v16 shift, int affine, int kind,
+                          float parameter, v16 *t) {
+  for (ptrdiff_t j = first; j < last; j++) {
+    // The four rows that the next row of tiles adds.
+    for (int i = 2; i < 6; i++) __builtin_prefetch(row[i] + ahead + j * channels, 0, 2);
+    v16 d[6];
+    for (int i = 0; i < 6; i++)
+      d[i] = inside[i] ? prologue_16(v16_load(row[i] + j * channels), scale, shift, affine, kind, parameter)
+                       : v16_set(0);
+    input_1d(d, 1, t + j, SEGMENT_COLUMNS);
+  }
+}
+
+// A row of tiles at a time: neighbours share the vertical transforms of their columns, and the prologue.
+INLINE void input_rows(const float *x, const pbe_winograd_shape *s, const float *scale, const float *shift, int affine,
+                       int kind, float parameter, float *v, ptrdiff_t first, ptrdiff_t last) {
+  static const int everywhere[6] = {1, 1, 1, 1, 1, 1};
+  const ptrdiff_t channels = s->channels, pitch = s->width * channels, step = s->stride / 16;
+  v16 t[6 * SEGMENT_COLUMNS];
+  for (ptrdiff_t tile = first; tile < last; tile += s->tile_columns) {
+    ptrdiff_t n = tile / (s->tile_rows * s->tile_columns), top = tile / s->tile_columns % s->tile_rows * 4 - 1;
+    int inside[6], whole = 1;
+    for (int i = 0; i < 6; i++) whole &= inside[i] = top + i >= 0 && top + i < s->height;
+    for (ptrdiff_t begin = 0; begin < s->tile_columns; begin += SEGMENT) {
+      ptrdiff_t count = s->tile_columns - begin < SEGMENT ? s->tile_columns - begin : SEGMENT;
+      ptrdiff_t left = begin * 4 - 1, from = left < 0 ? 1 : 0, columns = count * 4 + 2;
+      ptrdiff_t to = s->width - left < columns ? s->width - left : columns;
+      for (int i = 0; i < 6; i++) {
+        for (ptrdiff_t j = 0; j < from; j++) t[i * SEGMENT_COLUMNS + j] = v16_set(0);
+        for (ptrdiff_t j = to; j < columns; j++) t[i * SEGMENT_COLUMNS + j] = v16_set(0);
       }
-      for (int j = 0; j < 6; j++) input_1d(d + j, 6, t + j, 6);
-      for (int i = 0; i < 6; i++) input_1d(t + i * 6, 1, r + i * 6, 1);
-      float *to = v + c * s->tiles + (tile - s->first) * 16;
-      for (int xi = 0; xi < 36; xi++) v16_store(to + xi * s->stride, r[xi]);
+      for (ptrdiff_t c = 0; c < channels; c += 16) {
+        const float *row[6];
+        for (int i = 0; i < 6; i++)
+          row[i] = inside[i] ? x + (n * s->height + top + i) * pitch + left * channels + c : x;
+        v16 factor = affine ? v16_load(scale + c) : v16_set(1), addend = affine ? v16_load(shift + c) : v16_set(0);
+        if (whole) input_columns(row, everywhere, from, to, channels, 4 * pitch, factor, addend, affine, kind, parameter, t);
+        else input_columns(row, inside, from, to, channels, 4 * pitch, factor, addend, affine, kind, parameter, t);
+        v16 *out = (v16 *)(v + c * s->tiles + (tile + begin - s->first) * 16);
+        for (ptrdiff_t i = 0; i < count; i++, out++)
+          for (int k = 0; k < 6; k++) input_1d(t + k * SEGMENT_COLUMNS + i * 4, 1, out + k * 6 * step, step);
+      }
     }
   }
 }
 
 CLONES void pbe_winograd_input(const float *x, const pbe_winograd_shape *shape, const pbe_prologue *prologue, float *v,
                                ptrdiff_t first, ptrdiff_t last) {
-  FOR_ACTIVATION(prologue->kind, input_tiles(x, shape, prologue->scale, prologue->shift, KIND, prologue->parameter, v,
-                                             first, last));
+  if (prologue->scale)
+    FOR_ACTIVATION(prologue->kind, input_rows(x, shape, prologue->scale, prologue->shift, 1, KIND,
+                                              prologue->parameter, v, first, last))
+  else
+    FOR_ACTIVATION(prologue->kind, input_rows(x, shape, 0, 0, 0, KIND, prologue->parameter, v, first, last))
 }
 
-CLONES void pbe_winograd_output(const float *m, const pbe_winograd_shape *s, const float *bias, const float *residual,
-                                int accumulate, float *y, ptrdiff_t first, ptrdiff_t last) {
-  const ptrdiff_t tiles = s->tile_rows * s->tile_columns, channels = s->channels;
+// Writes tiles; `added` is what each pixel is added to, if anything. Streamed pixels go around the cache.
+INLINE void output_tiles(const float *m, const pbe_winograd_shape *s, const float *bias, const float *added,
+                         int adds, int streams, float *y, ptrdiff_t first, ptrdiff_t last) {
+  const ptrdiff_t tiles = s->tile_rows * s->tile_columns, channels = s->channels, step = s->stride / 16;
   for (ptrdiff_t tile = first; tile < last; tile++) {
     ptrdiff_t n = tile / tiles, top = tile % tiles / s->tile_columns * 4, left = tile % s->tile_columns * 4;
     ptrdiff_t rows = s->height - top < 4 ? s->height - top : 4, columns = s->width - left < 4 ? s->width - left : 4;
     ptrdiff_t corner = ((n * s->height + top) * s->width + left) * channels;
     for (ptrdiff_t c = 0; c < channels; c += 16) {
-      v16 d[36], t[24], r[16];
-      const float *from = m + c * s->tiles + (tile - s->first) * 16;
-      for (int xi = 0; xi < 36; xi++) d[xi] = v16_load(from + xi * s->stride);
-      for (int j = 0; j < 6; j++) output_1d(d + j, 6, t + j, 6);
-      for (int i = 0; i < 4; i++) output_1d(t + i * 6, 1, r + i * 4, 1);
+      v16 t[24];
+      const v16 *d = (const v16 *)(m + c * s->tiles + (tile - s->first) * 16);
+      for (int j = 0; j < 6; j++) output_1d(d + j * step, 6 * step, t + j, 6);
       v16 b = bias ? v16_load(bias + c) : v16_set(0);
-      for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t j = 0; j < columns; j++) {
-          ptrdiff_t at = corner + (i * s->width + j) * channels + c;
-          v16 value = r[i * 4 + j] + b;
-          if (residual) value += v16_load(residual + at);
-          if (accumulate) value += v16_load(y + at);
-          v16_store(y + at, value);
+      for (int i = 0; i < rows; i++) {
+        v16 r[4];
+        output_1d(t + i * 6, 1, r, 1);
+        ptrdiff_t at = corner + i * s->width * channels + c;
+        for (int j = 0; j < 4; j++, at += channels) {
+          if (j >= columns) break;
+          v16 value = r[j] + b;
+          if (adds) value += v16_load(added + at);
+          if (streams) v16_stream(y + at, value);
+          else v16_store(y + at, value);
         }
+      }
     }
   }
 }
 
+CLONES void pbe_winograd_output(const float *m, const pbe_winograd_shape *s, const float *bias, const float *added,
+                                int streams, float *y, ptrdiff_t first, ptrdiff_t last) {
+  if (added && streams) output_tiles(m, s, bias, added, 1, 1, y, first, last);
+  else if (added) output_tiles(m, s, bias, added, 1, 0, y, first, last);
+  else if (streams) output_tiles(m, s, bias, 0, 0, 1, y, first, last);
+  else output_tiles(m, s, bias, 0, 0, 0, y, first, last);
+  // Streamed stores are in no order until here.
+  if (streams) __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 CLONES void pbe_winograd_output_gradient(const float *dy, const pbe_winograd_shape *s, float *z, ptrdiff_t first,
                                          ptrdiff_t last) {
-  const ptrdiff_t tiles = s->tile_rows * s->tile_columns, channels = s->channels;
+  const ptrdiff_t tiles = s->tile_rows * s->tile_columns, channels = s->channels, step = s->stride / 16;
   for (ptrdiff_t tile = first; tile < last; tile++) {
     ptrdiff_t n = tile / tiles, top = tile % tiles / s->tile_columns * 4, left = tile % s->tile_columns * 4;
     ptrdiff_t rows = s->height - top < 4 ? s->height - top : 4, columns = s->width - left < 4 ? s->width - left : 4;
     const float *corner = dy + ((n * s->height + top) * s->width + left) * channels;
     for (ptrdiff_t c = 0; c < channels; c += 16) {
-      v16 d[16], t[24], r[36];
-      for (ptrdiff_t i = 0; i < 4; i++)
-        for (ptrdiff_t j = 0; j < 4; j++)
-          d[i * 4 + j] =
-              i < rows && j < columns ? v16_load(corner + (i * s->width + j) * channels + c) : v16_set(0);
-      for (int j = 0; j < 4; j++) output_gradient_1d(d + j, 4, t + j, 4);
-      for (int i = 0; i < 6; i++) output_gradient_1d(t + i * 4, 1, r + i * 6, 1);
-      float *to = z + c * s->tiles + (tile - s->first) * 16;
-      for (int xi = 0; xi < 36; xi++) v16_store(to + xi * s->stride, r[xi]);
+      v16 t[24];
+      for (ptrdiff_t j = 0; j < 4; j++) {
+        v16 d[4];
+        for (ptrdiff_t i = 0; i < 4; i++)
+          d[i] = i < rows && j < columns ? v16_load(corner + (i * s->width + j) * channels + c) : v16_set(0);
+        output_gradient_1d(d, 1, t + j, 4);
+      }
+      v16 *to = (v16 *)(z + c * s->tiles + (tile - s->first) * 16);
+      for (int i = 0; i < 6; i++) output_gradient_1d(t + i * 4, 1, to + i * 6 * step, step);
     }
   }
 }

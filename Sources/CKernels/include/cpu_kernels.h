@@ -40,7 +40,7 @@ void pbe_channel_moments(const float *x, ptrdiff_t rows, ptrdiff_t channels, dou
 /// Sums of dz and dz * xhat over the range, as BatchNormParameterGradient; doubles of `channels` each.
 void pbe_batch_norm_sums(const float *dy, const float *x, const float *scale, const float *shift, const float *mean,
                          const float *inverse_deviation, int kind, float parameter, ptrdiff_t rows, ptrdiff_t channels,
-                         double *sum_dz, double *sum_dz_xhat, float *scratch);
+                         double *sum_dz, double *sum_dz_xhat);
 /// dx (+)= scale * (dz - mean_dz - xhat * mean_dz_xhat); the two means are vectors. dx may be dy.
 void pbe_batch_norm_input_gradient(const float *dy, const float *x, const float *scale, const float *shift,
                                    const float *mean, const float *inverse_deviation, const float *mean_dz,
@@ -84,6 +84,59 @@ void pbe_panel_product(const float *a, const float *b, float *c, ptrdiff_t rows,
 void pbe_panel_product_transposed(const float *a, const float *b, float *c, ptrdiff_t rows, ptrdiff_t depth,
                                   ptrdiff_t columns, int accumulate);
 
+// MARK: - Direct convolution: products that read images where they lie
+
+/// An image inside another one that has zeros around it, or every `step`th of its pixels: pixel (i, j) of the padded
+/// image is (i * step - top, j * step - left) of the image.
+typedef struct {
+  ptrdiff_t height, width, channels;
+  ptrdiff_t top, left, padded_height, padded_width, step;
+} pbe_padding;
+
+/// Copies one image with the prologue into the padded one.
+void pbe_pad_image(const float *x, const pbe_padding *padding, const pbe_prologue *prologue, float *to);
+/// Copies panels [first, last) of a row-major matrix, rows x columns; a last panel that is not full gets zeros.
+void pbe_pack_panels(const float *b, ptrdiff_t rows, ptrdiff_t columns, float *to, ptrdiff_t first, ptrdiff_t last);
+/// Packs `count` taps of a filter [taps][inputs][outputs] as a matrix (count * outputs) x inputs, panels [first, last).
+void pbe_pack_transposed(const float *filter, const ptrdiff_t *taps, ptrdiff_t count, ptrdiff_t inputs,
+                         ptrdiff_t outputs, float *to, ptrdiff_t first, ptrdiff_t last);
+
+/// c = patches(a) * b + bias + added: the patch of row r is `runs` runs of `run_length` floats, which begin at
+/// a + row_offsets[r] + run_offsets[...]; b is in panels, bias is padded to whole panels. Row r of c, and of added
+/// (which may be c), is at result_offsets[r].
+typedef struct {
+  const float *a;
+  const ptrdiff_t *row_offsets;
+  ptrdiff_t rows;
+  const ptrdiff_t *run_offsets;
+  ptrdiff_t runs, run_length;
+  const float *b;
+  ptrdiff_t columns;
+  const float *_Nullable bias;
+  const float *_Nullable added;
+  float *c;
+  const ptrdiff_t *result_offsets;
+} pbe_direct;
+
+void pbe_direct_product(const pbe_direct *d);
+/// The same for at most four columns and runs of a multiple of 16 floats; b is columns x depth, row-major.
+void pbe_direct_few_columns(const pbe_direct *d);
+
+/// gradient (+)= transpose(patches) * dy for one run of the patches: pixel j of line l has its run at
+/// a + line_offsets[l] + j * pixel_step; the rows of dy (of `columns`, a multiple of 16) follow each other.
+typedef struct {
+  const float *a;
+  const ptrdiff_t *line_offsets;
+  ptrdiff_t lines, line_pixels, pixel_step;
+  const float *dy;
+  ptrdiff_t columns;
+  float *gradient;
+  int accumulate;
+} pbe_direct_gradient;
+
+/// Handles the elements [first, last) of the run, each a row of `gradient`.
+void pbe_direct_filter_gradient(const pbe_direct_gradient *d, ptrdiff_t first, ptrdiff_t last);
+
 // MARK: - Winograd F(4x4, 3x3)
 
 /// The image side of a 3x3 convolution with stride 1 and padding 1, cut into 4x4 tiles; channels are a multiple of 16.
@@ -96,15 +149,16 @@ typedef struct {
 } pbe_winograd_shape;
 
 /// u[36], inputs x outputs in panels, of a filter [3][3][inputs][outputs]; transposed: outputs x inputs, turned by half,
-/// the input gradient's filter. Handles panels [first, last).
+/// the input gradient's filter. Handles panels [first, last); with `streams`, around the cache.
 void pbe_winograd_filter(const float *filter, float *u, ptrdiff_t inputs, ptrdiff_t outputs, int transposed,
-                         ptrdiff_t first, ptrdiff_t last);
+                         int streams, ptrdiff_t first, ptrdiff_t last);
 /// Transforms the input tiles [first, last) of the batch.
 void pbe_winograd_input(const float *x, const pbe_winograd_shape *shape, const pbe_prologue *prologue, float *v,
                         ptrdiff_t first, ptrdiff_t last);
-/// The output tiles [first, last) from their transform, plus bias and residual; accumulate adds to y.
+/// The output tiles [first, last) from their transform, plus bias and another image (which may be y); with `streams`
+/// they go around the cache.
 void pbe_winograd_output(const float *m, const pbe_winograd_shape *shape, const float *_Nullable bias,
-                         const float *_Nullable residual, int accumulate, float *y, ptrdiff_t first, ptrdiff_t last);
+                         const float *_Nullable added, int streams, float *y, ptrdiff_t first, ptrdiff_t last);
 /// Transforms the output-gradient tiles [first, last): the filter gradient's other factor.
 void pbe_winograd_output_gradient(const float *dy, const pbe_winograd_shape *shape, float *z, ptrdiff_t first,
                                   ptrdiff_t last);

@@ -7,6 +7,7 @@ extension CPUCompiler {
     if let winograd = Winograd(d.geometry, input: shape(d.input), outputs: shape(d.output).c) {
       return try winogradConvolution(d, winograd)
     }
+    if d.geometry.groups == 1 { return try directConvolution(d) }
     let patches = Patches(d.geometry, input: shape(d.input), output: shape(d.output))
     let (x, filter, y) = (try floats(d.input), try floats(d.filter), try floats(d.output))
     let (bias, residual) = (try floats(d.bias), try floats(d.residual))
@@ -45,6 +46,7 @@ extension CPUCompiler {
     if let winograd = Winograd(d.geometry, input: input, outputs: shape(d.outputGradient).c) {
       return try winogradInputGradient(d, winograd)
     }
+    if d.geometry.groups == 1 { return try directInputGradient(d) }
     let patches = Patches(d.geometry, input: input, output: shape(d.outputGradient))
     let (dy, filter, dx) = (try floats(d.outputGradient), try floats(d.filter), try floats(d.inputGradient))
     let outputs = patches.outputs
@@ -77,6 +79,7 @@ extension CPUCompiler {
     if let winograd = Winograd(d.geometry, input: shape(d.input), outputs: shape(d.outputGradient).c) {
       return try winogradFilterGradient(d, winograd)
     }
+    if d.geometry.groups == 1, shape(d.outputGradient).c % 16 == 0 { return try directFilterGradient(d) }
     let patches = Patches(d.geometry, input: shape(d.input), output: shape(d.outputGradient))
     let (x, dy, gradient) = (try floats(d.input), try floats(d.outputGradient), try floats(d.filterGradient))
     let prologue = try bind(d.prologue)

@@ -10,7 +10,7 @@ struct ChannelChunks {
     self.rows = rows
     self.channels = channels
     self.scratch = scratch
-    // A chunk fits the second-level cache, since it is read twice.
+    // Enough chunks for the cores, each long enough for its sums to cost little.
     rowsPerChunk = max(64, 65536 / max(1, channels))
     count = (rows + rowsPerChunk - 1) / rowsPerChunk
     scratch.reserve(floats: count * channels * 4 + Parallel.threads * channels * 2)
@@ -134,11 +134,10 @@ extension CPUCompiler {
     let channels = shape(d.input).c
     let chunks = ChannelChunks(rows: shape(d.input).pixels, channels: channels, scratch: scratch)
     return { _ in
-      chunks.forEach { rows, first, second, scratch in
+      chunks.forEach { rows, first, second, _ in
         let at = rows.lowerBound * channels
         pbe_batch_norm_sums(
-          dy + at, x + at, scale, shift, mean, inverse, kind, parameter, rows.count, channels, first, second,
-          scratch)
+          dy + at, x + at, scale, shift, mean, inverse, kind, parameter, rows.count, channels, first, second)
       }
       for c in 0..<channels {
         var (beta, gamma) = (0.0, 0.0)

@@ -31,9 +31,18 @@ struct Winograd {
   /// Floats from one of the 36 matrices to the next. The pad keeps them out of each other's cache sets.
   func stride(tiles: Int, channels: Int) -> Int { tiles * channels + 80 }
 
-  /// How many tiles make `budget` bytes of both transformed images.
+  /// How many tiles, in whole rows, make `budget` bytes of both transformed images.
   func tiles(budget: Int, least: Int) -> Int {
-    min(tiles, max(least, budget / (36 * 4 * (inputs + outputs))))
+    let wanted = max(least, budget / (36 * 4 * (inputs + outputs)))
+    return min(tiles, max(1, wanted / tileColumns) * tileColumns)
+  }
+
+  /// Parts of a group of tiles, in whole rows, for the cores to share.
+  func parts(of tiles: Range<Int>, _ body: (Range<Int>) -> Void) {
+    let rows = max(1, 16 / tileColumns) * tileColumns
+    Parallel.ranges(tiles.count, grain: rows) {
+      body(tiles.lowerBound + $0.lowerBound..<tiles.lowerBound + $0.upperBound)
+    }
   }
 
   /// The geometry of one side of `tiles`, for the C kernels.
@@ -45,6 +54,9 @@ struct Winograd {
 }
 
 extension CPUCompiler {
+  /// Larger results go around the cache: they would be evicted before they are read.
+  static let streamedBytes = 6 << 20
+
   func winogradConvolution(_ d: Convolution, _ winograd: Winograd) throws -> Step {
     try winogradConvolution(
       winograd, x: try floats(d.input), filter: try floats(d.filter), y: try floats(d.output),
@@ -69,13 +81,16 @@ extension CPUCompiler {
       transposed ? (winograd.outputs, winograd.inputs) : (winograd.inputs, winograd.outputs)
     let shared = winograd.sharesFilter
     let group =
-      shared ? winograd.tiles(budget: 20 << 20, least: 64) : winograd.tiles(budget: 600 << 10, least: 32)
+      shared ? winograd.tiles(budget: max(16 << 20, 4 * winograd.filterCount), least: 64) : winograd.tiles(budget: 600 << 10, least: 32)
     let inputStride = winograd.stride(tiles: group, channels: inputs)
     let outputStride = winograd.stride(tiles: group, channels: outputs)
     let perGroup = 36 * (inputStride + outputStride)
     scratch.reserve(floats: winograd.filterCount + (shared ? 1 : Parallel.threads) * perGroup)
     let groups = (winograd.tiles + group - 1) / group
     let scratch = scratch
+    let pixels =
+      winograd.height * winograd.width * winograd.tiles / (winograd.tileRows * winograd.tileColumns)
+    let streams: Int32 = 4 * pixels * outputs > Self.streamedBytes ? 1 : 0
 
     // The three phases of a group of tiles, each for a part of it.
     func transform(_ part: Range<Int>, of group: Range<Int>, _ v: UnsafeMutablePointer<Float>) {
@@ -95,28 +110,25 @@ extension CPUCompiler {
     func finish(_ part: Range<Int>, of group: Range<Int>, _ v: UnsafeMutablePointer<Float>) {
       var target = winograd.side(group, channels: outputs, stride: outputStride)
       pbe_winograd_output(
-        v + 36 * inputStride, &target, bias, residual, accumulate ? 1 : 0, y, part.lowerBound, part.upperBound
-      )
+        v + 36 * inputStride, &target, bias, accumulate ? UnsafePointer(y) : residual, streams, y,
+        part.lowerBound,
+        part.upperBound)
     }
 
     return { _ in
       let u = scratch.floats
       Parallel.ranges(outputs / 16, grain: 1) {
         pbe_winograd_filter(
-          filter, u, winograd.inputs, winograd.outputs, transposed ? 1 : 0, $0.lowerBound, $0.upperBound)
+          filter, u, winograd.inputs, winograd.outputs, transposed ? 1 : 0,
+          4 * winograd.filterCount > Self.streamedBytes ? 1 : 0, $0.lowerBound, $0.upperBound)
       }
       if shared {
         let v = u + winograd.filterCount
         for block in 0..<groups {
           let tiles = block * group..<min(winograd.tiles, (block + 1) * group)
-          func parts(_ body: (Range<Int>) -> Void) {
-            Parallel.ranges(tiles.count, grain: 16) {
-              body(tiles.lowerBound + $0.lowerBound..<tiles.lowerBound + $0.upperBound)
-            }
-          }
-          parts { transform($0, of: tiles, v) }
+          winograd.parts(of: tiles) { transform($0, of: tiles, v) }
           Parallel.blocks(36) { _, xi in multiply(xi, of: tiles, u, v) }
-          parts { finish($0, of: tiles, v) }
+          winograd.parts(of: tiles) { finish($0, of: tiles, v) }
         }
       } else {
         Parallel.blocks(groups) { thread, block in
@@ -126,41 +138,6 @@ extension CPUCompiler {
           for xi in 0..<36 { multiply(xi, of: tiles, u, v) }
           finish(tiles, of: tiles, v)
         }
-      }
-    }
-  }
-
-  func winogradFilterGradient(_ d: ConvolutionFilterGradient, _ winograd: Winograd) throws -> Step {
-    let (x, dy, gradient) = (try floats(d.input), try floats(d.outputGradient), try floats(d.filterGradient))
-    let prologue = try bind(d.prologue)
-    let (inputs, outputs) = (winograd.inputs, winograd.outputs)
-    let group = winograd.tiles(budget: 8 << 20, least: 64)
-    let inputStride = winograd.stride(tiles: group, channels: inputs)
-    let outputStride = winograd.stride(tiles: group, channels: outputs)
-    scratch.reserve(floats: winograd.filterCount + 36 * (inputStride + outputStride))
-    let groups = (winograd.tiles + group - 1) / group
-    let scratch = scratch
-    return { _ in
-      let sums = scratch.floats
-      let v = sums + winograd.filterCount
-      let z = v + 36 * inputStride
-      for block in 0..<groups {
-        let tiles = block * group..<min(winograd.tiles, (block + 1) * group)
-        Parallel.ranges(tiles.count, grain: 16) { part in
-          let (first, last) = (tiles.lowerBound + part.lowerBound, tiles.lowerBound + part.upperBound)
-          var source = winograd.side(tiles, channels: inputs, stride: inputStride)
-          withUnsafePointer(to: prologue) { pbe_winograd_input(x, &source, $0, v, first, last) }
-          var target = winograd.side(tiles, channels: outputs, stride: outputStride)
-          pbe_winograd_output_gradient(dy, &target, z, first, last)
-        }
-        Parallel.blocks(36) { _, xi in
-          pbe_panel_product_transposed(
-            v + xi * inputStride, z + xi * outputStride, sums + xi * inputs * outputs, inputs, tiles.count,
-            outputs, block == 0 ? 0 : 1)
-        }
-      }
-      Parallel.ranges(inputs, grain: 16) {
-        pbe_winograd_filter_gradient(sums, gradient, inputs, outputs, $0.lowerBound, $0.upperBound)
       }
     }
   }

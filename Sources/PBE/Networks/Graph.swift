@@ -96,6 +96,15 @@ public struct Graph: Hashable, Sendable {
     append(.dropout(rate: rate), [x], "", nodes[x].shape)
   }
 
+  /// The node that a convolution can add to its result, because nothing but their sum reads it.
+  func residual(ofConvolution index: Int) -> Int? {
+    guard case .convolution = nodes[index].layer else { return nil }
+    let readers = nodes.filter { $0.inputs.contains(index) }
+    guard readers.count == 1, readers[0].layer == .add, let other = readers[0].inputs.min(), other < index
+    else { return nil }
+    return other
+  }
+
   /// Multiply-adds of one forward pass over one image, in convolutions and linear layers.
   public var multiplyAdds: Int {
     nodes.reduce(0) { sum, node in

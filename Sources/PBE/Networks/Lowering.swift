@@ -98,13 +98,14 @@ struct Lowering {
         shift: program.bind(try weights.backend.makeTensor(shift, shape: .vector(shift.count))))
       return Form(value: value(source), prologue: Prologue(affine: affine))
     case .convolution(_, let geometry, let bias):
+      let residual = graph.residual(ofConvolution: index).map { value($0) }
       let output = program.temporary(shape(index))
       program.append(
         .convolution(
           Convolution(
             input: forms[source].value, filter: try parameter(index, "weight"),
             bias: bias ? try parameter(index, "bias") : nil, output: output, geometry: geometry,
-            prologue: forms[source].prologue)))
+            prologue: forms[source].prologue, residual: residual)))
       return Form(value: output)
     case .batchNorm: return try batchNorm(index, source)
     case .activation(let activation):
@@ -119,6 +120,8 @@ struct Lowering {
       return Form(value: output)
     case .linear: return try linear(index, source)
     case .add:
+      // The later of the two may have added the other already.
+      if let last = node.inputs.max(), graph.residual(ofConvolution: last) != nil { return forms[last] }
       let output = program.temporary(shape(index))
       program.append(.add(Add(a: value(node.inputs[0]), b: value(node.inputs[1]), output: output)))
       return Form(value: output)
