@@ -141,7 +141,7 @@ final class TuningBench {
     return max(1e-9, (ContinuousClock.now - start).seconds / Double(runs))
   }
 
-  /// `|a - b| / |b|`; infinite when an element is no number.
+  /// `|a - b| / |b|`; infinite when an element is no number, or all of `b` are zero, which would show nothing.
   static func relativeError(_ a: [Float], _ b: [Float]) -> Double {
     guard a.count == b.count else { return .infinity }
     var difference = 0.0
@@ -151,7 +151,6 @@ final class TuningBench {
       difference += d * d
       norm += Double(y) * Double(y)
     }
-    guard difference.isFinite else { return .infinity }
-    return norm > 0 ? (difference / norm).squareRoot() : difference == 0 ? 0 : .infinity
+    return difference.isFinite && norm > 0 ? (difference / norm).squareRoot() : .infinity
   }
 }
