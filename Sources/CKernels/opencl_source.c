@@ -14,6 +14,11 @@ static const char winograd[] = {
 #embed "opencl/winograd.cl" suffix(, )
     0};
 
+static const char mma[] = {
+#embed "opencl/mma.cl" suffix(, )
+    0};
+
 const char *pbe_opencl_source(void) { return kernels; }
 const char *pbe_opencl_tiled_source(void) { return tiled; }
 const char *pbe_opencl_winograd_source(void) { return winograd; }
+const char *pbe_opencl_mma_source(void) { return mma; }

@@ -57,6 +57,8 @@ public struct DeviceDescription: Sendable, Equatable {
   public var kernels: String
   /// Why the device can't be used; `nil` when it can.
   public var unusable: String?
+  /// What an opened device's products round their inputs to.
+  public var precision = Precision.fp32
 
   /// Creates a description.
   public init(

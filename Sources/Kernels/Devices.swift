@@ -11,16 +11,22 @@ public enum Devices {
   /// name (case doesn't matter), or `auto`: the first usable GPU, else the CPU. Throws `device` when there is none such
   /// or it can't be used.
   ///
+  /// `precision` is what products round their inputs to, by default what `PBE_GPU_PRECISION` asks for. Also throws
+  /// `device` where the device has none such, and `usage` for a wrong variable.
+  ///
   /// A GPU is tuned the first time that it is opened, which takes half a minute: `notice` says so, and tells what goes
   /// wrong with it; `progress` gets what is being tried and the share that is done, and may throw to stop.
   public static func open(
-    _ name: String, notice: (String) -> Void = printNotice,
+    _ name: String, precision: Precision? = nil, notice: (String) -> Void = printNotice,
     progress: (String, Double) throws -> Void = { _, _ in }
   ) throws -> any Backend {
-    guard let device = try openCLDevice(name) else { return try CPUBackend() }
+    let precision = try precision ?? Precision.requested()
+    guard let device = try openCLDevice(name) else { return try openCPU(precision) }
     return try withoutActuallyEscaping(notice) { notice in
       let tuning = try AutomaticTuning(notice: notice).tuning(for: device, progress: progress)
-      return try OpenCLBackend(device, tuning: tuning)
+      return try OpenCLBackend(
+        device, tuning: tuning,
+        tensorCores: TensorCores(precision, environment: ProcessInfo.processInfo.environment))
     }
   }
 
@@ -54,5 +60,31 @@ public enum Devices {
           : "this machine has: \(known)")
     }
     return try .named(found.identifier)
+  }
+
+  /// What a device's products can round their inputs to, and why not.
+  public static func precisions(of device: DeviceDescription) -> [PrecisionSupport] {
+    guard device.identifier != "cpu" else {
+      return Precision.allCases.map {
+        PrecisionSupport(precision: $0, problem: $0 == .fp32 ? nil : CPUBackend.precisionProblem)
+      }
+    }
+    do {
+      let backend = try OpenCLBackend(identifier: device.identifier)
+      return Precision.allCases.map(backend.support)
+    } catch {
+      let problem = device.unusable ?? (error as? PBEError)?.what ?? "\(error)"
+      return Precision.allCases.map { PrecisionSupport(precision: $0, problem: problem) }
+    }
+  }
+
+  private static func openCPU(_ precision: Precision) throws -> CPUBackend {
+    guard precision == .fp32 else {
+      throw PBEError(
+        .device, "products in \(precision.rawValue) are not available: \(CPUBackend.precisionProblem)",
+        at: "cpu",
+        remedy: "use --precision fp32, or a device that `pbe-gpu devices` lists it for")
+    }
+    return try CPUBackend()
   }
 }

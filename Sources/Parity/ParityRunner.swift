@@ -42,17 +42,21 @@ public enum ParityRunner {
   public static func run(_ operatorCase: OperatorCase, on backend: any Backend) -> ParityResult {
     do {
       let expected = try operatorCase.expected().outputs
-      return compare(operatorCase, expected, try measure(operatorCase, on: backend))
+      return compare(
+        operatorCase, expected, try measure(operatorCase, on: backend), in: backend.device.precision)
     } catch {
       return ParityResult(
-        name: operatorCase.name, error: .infinity, bound: operatorCase.bound, failure: "\(error)")
+        name: operatorCase.name, error: .infinity, bound: operatorCase.bound(in: backend.device.precision),
+        failure: "\(error)")
     }
   }
 
-  /// Holds a backend's outputs against what they should be.
+  /// Holds a backend's outputs against what they should be; its products round their inputs to `precision`.
   public static func compare(
-    _ operatorCase: OperatorCase, _ expected: [CaseOutput], _ measured: Measurement
+    _ operatorCase: OperatorCase, _ expected: [CaseOutput], _ measured: Measurement,
+    in precision: Precision = .fp32
   ) -> ParityResult {
+    let bound = operatorCase.bound(in: precision)
     var worst = 0.0
     var failure = measured.failure
     for output in expected {
@@ -64,12 +68,12 @@ public enum ParityRunner {
         continue
       }
       let error = normalisedError(values, wanted)
-      if error > operatorCase.bound, error >= worst {
+      if error > bound, error >= worst {
         failure = failure ?? "\(output.label) differs\(firstDifference(values, wanted))"
       }
       worst = max(worst, error)
     }
-    return ParityResult(name: operatorCase.name, error: worst, bound: operatorCase.bound, failure: failure)
+    return ParityResult(name: operatorCase.name, error: worst, bound: bound, failure: failure)
   }
 
   /// Where two results differ most, in words.

@@ -8,3 +8,5 @@ const char *_Nonnull pbe_opencl_source(void);
 const char *_Nonnull pbe_opencl_tiled_source(void);
 /// opencl/winograd.cl, which follows kernels.cl.
 const char *_Nonnull pbe_opencl_winograd_source(void);
+/// opencl/mma.cl, which follows kernels.cl.
+const char *_Nonnull pbe_opencl_mma_source(void);

@@ -13,6 +13,9 @@ public final class CPUBackend: Backend {
   /// Opens the CPU; it always works.
   public init() throws { Self.oneThreadPerProduct }
 
+  /// Why products don't round their inputs here.
+  static let precisionProblem = "the CPU computes in fp32 only"
+
   /// What the CPU is.
   public static var description: DeviceDescription {
     let memory = Int(ProcessInfo.processInfo.physicalMemory)

@@ -100,7 +100,8 @@ extension LaunchBuilder {
       FilterParts(
         input: .value(d.a), inputShape: Shape(k, m), gradient: b, gradientShape: Shape(k, n),
         output: d.output,
-        geometry: ConvolutionGeometry(kernelHeight: 1, kernelWidth: 1), bias: d.bias, accumulate: d.accumulate,
+        geometry: ConvolutionGeometry(kernelHeight: 1, kernelWidth: 1), bias: d.bias,
+        accumulate: d.accumulate,
         family: .matrixProduct))
   }
 
@@ -108,8 +109,9 @@ extension LaunchBuilder {
 
   /// A convolution by the algorithm that its family is tuned to.
   private mutating func dense(_ c: DenseConvolution) throws {
-    let parameters = tuning.parameters(c.family)
+    let parameters = parameters(c.family, inputs: c.inputShape.c, outputs: c.outputShape.c)
     switch parameters.algorithm {
+    case .tensorCore: try tensorCoreConvolution(c, parameters)
     case .winograd where WinogradTiles(c) != nil: try winogradConvolution(c, parameters)
     case .tiled: try tiledConvolution(c, parameters)
     default: try convolutionInRegisters(c)

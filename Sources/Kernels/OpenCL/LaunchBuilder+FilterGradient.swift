@@ -29,8 +29,10 @@ extension LaunchBuilder {
 
   /// A filter gradient by the algorithm that its family is tuned to.
   mutating func parts(_ f: FilterParts) throws {
-    let parameters = tuning.parameters(f.family)
+    let parameters = parameters(
+      f.family, inputs: f.inputShape.c, outputs: f.gradientShape.c, f.geometry.groups)
     switch parameters.algorithm {
+    case .tensorCore: try tensorCoreFilterGradient(f, parameters)
     case .winograd where WinogradTiles(f.geometry) != nil && f.bias == nil && !f.accumulate:
       try winogradFilterGradient(f, parameters)
     case .tiled where f.geometry.groups == 1: try tiledFilterGradient(f, parameters)

@@ -1,4 +1,5 @@
 import COpenCL
+import Foundation
 
 /// An OpenCL 1.2 device: kernels.cl on one in-order queue.
 public final class OpenCLBackend: Backend, @unchecked Sendable {
@@ -34,22 +35,29 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   public static var missing: String? { OpenCLDevice.all.missing }
 
   /// Opens the device `opencl:0`, `opencl:1`, ... Throws `device` when there is none such or the driver fails.
-  /// What ``Devices/tune(_:thorough:seconds:progress:)`` found for it is used; without that, the untuned choice.
-  public convenience init(identifier: String) throws {
+  /// What ``Devices/tune(_:thorough:seconds:progress:)`` found for it is used; without that, the untuned choice. With
+  /// tf32 or bf16, products round their inputs: throws `device` with the reason where the device can't.
+  public convenience init(identifier: String, precision: Precision = .fp32) throws {
     let hardware = try OpenCLDevice.named(identifier)
-    try self.init(hardware, tuning: TuningStore().stored(for: hardware))
+    try self.init(
+      hardware, tuning: TuningStore().stored(for: hardware),
+      tensorCores: TensorCores(precision, environment: ProcessInfo.processInfo.environment))
   }
 
   /// Opens a device; `tuning` replaces the untuned choice, and `cache` keeps what is compiled.
   init(
-    _ hardware: OpenCLDevice, tuning: OpenCLTuning?, cache: OpenCLProgramCache = .standard,
+    _ hardware: OpenCLDevice, tuning: OpenCLTuning?, tensorCores: TensorCores? = nil,
+    cache: OpenCLProgramCache = .standard,
     commandBuffers: (OpenCLDevice) -> OpenCLCommandBuffers? = { OpenCLCommandBuffers($0) }
   ) throws {
     self.hardware = hardware
-    self.tuning = try tuning ?? OpenCLTuning(hardware.limits)
-    var description = hardware.description
-    description.kernels = self.tuning.words + (tuning == nil ? "" : "; tuned")
-    device = description
+    var chosen = try tuning ?? OpenCLTuning(hardware.limits)
+    if let tensorCores { chosen.use(tensorCores) }
+    self.tuning = chosen
+    var device = hardware.description
+    device.kernels = chosen.words + (tuning == nil ? "" : "; tuned")
+    device.precision = tensorCores?.precision ?? .fp32
+    self.device = device
     alignment = max(512, hardware.baseAlignment)
     var status: cl_int = 0
     var id: cl_device_id? = hardware.id
@@ -66,6 +74,26 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     compiler = OpenCLCompiler(context: context, device: hardware, cache: cache)
     self.commandBuffers = commandBuffers(hardware)
     profiler = OpenCLProfiler(context: context, device: hardware)
+    if let tensorCores, let problem = problem(tensorCores) {
+      throw PBEError(
+        .device, "products in \(tensorCores.precision.rawValue) are not available: \(problem)",
+        at: device.identifier,
+        remedy: "use --precision fp32, or another device")
+    }
+  }
+
+  /// Why this device can't compute products on matrix units; `nil` when it can.
+  private func problem(_ tensorCores: TensorCores) -> String? {
+    probe.problem(tensorCores, hardware.limits)
+  }
+
+  /// Finds out what the device's matrix units can do.
+  var probe: TensorCoreProbe { TensorCoreProbe(context: context, queue: queue, compiler: compiler) }
+
+  /// Whether the device can compute products in a precision; compiles and runs a little for the answer.
+  public func support(for precision: Precision) -> PrecisionSupport {
+    let cores = TensorCores(precision, environment: ProcessInfo.processInfo.environment)
+    return PrecisionSupport(precision: precision, problem: cores.flatMap(problem))
   }
 
   // MARK: - Memory

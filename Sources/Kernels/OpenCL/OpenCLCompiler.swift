@@ -1,7 +1,7 @@
 import CKernels
 import COpenCL
 
-/// Builds the variants of kernels.cl, tiled.cl and winograd.cl for one device, each once.
+/// Builds the variants of kernels.cl, tiled.cl, winograd.cl and mma.cl for one device, each once.
 final class OpenCLCompiler {
   private let context: OpenCLHandle
   private let device: OpenCLDevice
@@ -12,6 +12,7 @@ final class OpenCLCompiler {
   private static let files = [
     "-DCOMMON=tiled": String(cString: pbe_opencl_tiled_source()),
     "-DCOMMON=winograd": String(cString: pbe_opencl_winograd_source()),
+    "-DCOMMON=mma": String(cString: pbe_opencl_mma_source()),
   ]
 
   /// Tells kernels of this version of the program from those of others.
@@ -48,12 +49,33 @@ final class OpenCLCompiler {
     return status == CL_SUCCESS && size > 0 ? min(size, device.largestGroup) : device.largestGroup
   }
 
+  /// Why the driver can't compile a variant; `nil` when it can. A refusal is kept on disk like a program.
+  func refusal(of variant: String) -> String? {
+    let key = key(variant) + "\u{0}refused"
+    if programs[variant] == nil, let words = cache.load(key) { return String(decoding: words, as: UTF8.self) }
+    do {
+      _ = try program(variant)
+      return nil
+    } catch {
+      let words = (error as? PBEError)?.what ?? "\(error)"
+      cache.store(Array(words.utf8), key)
+      return words
+    }
+  }
+
+  // Contracting a * b + c is allowed, reordering and approximations are not.
+  private static func options(_ variant: String) -> String { "-cl-std=CL1.2 -cl-mad-enable \(variant)" }
+
+  /// Everything that the binary of a variant depends on.
+  private func key(_ variant: String) -> String {
+    [Self.options(variant), device.fingerprint, Self.source(variant)].joined(separator: "\u{0}")
+  }
+
   private func program(_ variant: String) throws -> OpenCLHandle {
     if let program = programs[variant] { return program }
-    // Contracting a * b + c is allowed, reordering and approximations are not.
-    let options = "-cl-std=CL1.2 -cl-mad-enable \(variant)"
+    let options = Self.options(variant)
     let source = Self.source(variant)
-    let key = [options, device.fingerprint, source].joined(separator: "\u{0}")
+    let key = key(variant)
     let program: OpenCLHandle
     if let cached = cache.load(key).flatMap({ load($0, options) }) {
       program = cached

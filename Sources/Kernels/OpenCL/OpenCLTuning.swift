@@ -11,6 +11,10 @@ struct OpenCLTuning: Sendable {
   let limits: OpenCLLimits
   /// The parameters of every family: what a tuner finds, and a file keeps.
   private(set) var products: [ProductFamily: ProductParameters]
+  /// The matrix units to use; `nil`: products are computed in fp32.
+  private(set) var tensorCores: TensorCores?
+  /// With ``tensorCores``: the parameters of the families that use them, for the shapes that they can.
+  private(set) var tensorCoreProducts: [ProductFamily: ProductParameters] = [:]
 
   /// The untuned choice for a device. `PBE_GPU_KERNELS` overrides it, so that a machine without a GPU can check the
   /// kernels for one: `cpu` or `gpu`, or an algorithm for all products that it can do, with sizes if wanted, as in
@@ -46,6 +50,17 @@ struct OpenCLTuning: Sendable {
       }
     }
     return refused.sorted { $0.rawValue < $1.rawValue }
+  }
+
+  /// Computes products on matrix units, each family with the sizes chosen by hand, or else the first that suit the
+  /// device.
+  mutating func use(_ tensorCores: TensorCores) {
+    self.tensorCores = tensorCores
+    for family in ProductFamily.allCases {
+      let byHand = parameters(family)
+      tensorCoreProducts[family] =
+        byHand.algorithm == .tensorCore ? byHand : Self.tensorCoreCandidates(family, on: limits).first
+    }
   }
 
   // MARK: - By hand
@@ -105,6 +120,10 @@ struct OpenCLTuning: Sendable {
   /// The choices in words.
   var words: String {
     let chosen = parameters(.convolution3x3)
+    if let tensorCores {
+      return "\(tensorCores.precision.rawValue) on \(tensorCores.isEmulated ? "emulated " : "")tensor cores, "
+        + "convolution 3x3: \(tensorCoreProducts[.convolution3x3]?.words ?? "in fp32")"
+    }
     return chosen.algorithm == .registers
       ? "implicit matrix-product convolution in registers, \(pixels) pixels x \(isCPU ? 16 : 4) channels per work-item"
       : "convolution 3x3: \(chosen.words); others: \(parameters(.convolution).words)"

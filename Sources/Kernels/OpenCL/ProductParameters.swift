@@ -38,6 +38,12 @@ struct ProductParameters: Codable, Hashable, Sendable {
   var lanes = 1
   /// `winograd`: MiB of transformed images at a time.
   var scratch = 64
+  /// `tensorCore`: rows of a warp's part of a work-group's tile.
+  var warpM = 32
+  /// `tensorCore`: columns of it.
+  var warpN = 32
+  /// `tensorCore`: 1 reads local memory with the instruction `ldmatrix` where it can.
+  var matrixLoads = 1
 
   private enum CodingKeys: String, CodingKey {
     case algorithm
@@ -52,6 +58,9 @@ struct ProductParameters: Codable, Hashable, Sendable {
     case fill = "FILL"
     case lanes = "LANES"
     case scratch = "SCRATCH"
+    case warpM = "WARP_M"
+    case warpN = "WARP_N"
+    case matrixLoads = "LDMATRIX"
   }
 
   /// A size by its name in the kernels.
@@ -79,6 +88,9 @@ struct ProductParameters: Codable, Hashable, Sendable {
     Tunable(name: "FILL", path: \.fill, range: 0...64, isPower: false),
     Tunable(name: "LANES", path: \.lanes, range: 1...4),
     Tunable(name: "SCRATCH", path: \.scratch, range: 1...4096, isPower: false),
+    Tunable(name: "WARP_M", path: \.warpM, range: 16...64),
+    Tunable(name: "WARP_N", path: \.warpN, range: 16...64),
+    Tunable(name: "LDMATRIX", path: \.matrixLoads, range: 0...1),
   ]
 
   /// Work-items of a work-group of the tiled kernels.
@@ -97,8 +109,8 @@ struct ProductParameters: Codable, Hashable, Sendable {
     }
     switch algorithm {
     case .registers: return true
-    // Where the device has none, the builder says so and takes another algorithm.
-    case .tensorCore: return !limits.isCPU
+    // Where there are none (`OpenCLTuning.tensorCores`), the builder takes another algorithm.
+    case .tensorCore: return suitsTensorCores(on: limits)
     case .winograd where !family.is3x3: return false
     case .tiled, .winograd:
       return tileM >= itemM && tileN >= itemN && itemN >= vector && tileK >= vector && pad % vector == 0
@@ -133,7 +145,8 @@ struct ProductParameters: Codable, Hashable, Sendable {
   var words: String {
     switch algorithm {
     case .registers: "registers"
-    case .tensorCore, .tiled, .winograd:
+    case .tensorCore: "tensor cores \(tileM)x\(tileN)x\(tileK), \(warpM)x\(warpN) per warp"
+    case .tiled, .winograd:
       "\(algorithm.rawValue) \(tileM)x\(tileN)x\(tileK), \(itemM)x\(itemN) per work-item"
     }
   }

@@ -17,6 +17,8 @@ public struct CaseBuilder {
   private let name: String
   private let backend: (any Backend)?
   private var random: CaseRandom
+  /// What every floating-point element is rounded to: then products don't have to round it.
+  var precision = Precision.fp32
 
   init(name: String, backend: (any Backend)?) {
     self.name = name
@@ -41,7 +43,9 @@ public struct CaseBuilder {
         guarded = storage
       } catch { failure = error }
     }
-    let initial = ReferenceTensor(shape, values)
+    let rounds = type == .float32 && precision != .fp32
+    let initial = ReferenceTensor(
+      shape, rounds ? values.map { Double(precision.rounded(Float($0))) } : values)
     entries.append(Entry(label: label, tensor: tensor, initial: initial, guarded: guarded))
     return tensor
   }

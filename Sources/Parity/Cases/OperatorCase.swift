@@ -23,6 +23,26 @@ public struct OperatorCase: Sendable {
     self.build = build
   }
 
+  /// The bound for a device whose products round their inputs. Both inputs of a product are off by at most the
+  /// roundoff u, so it is by 2u + u^2 (its terms are of random signs, and so are their errors); and a result may be
+  /// the next product's input.
+  public func bound(in precision: Precision) -> Double {
+    guard precision != .fp32 else { return bound }
+    var builder = CaseBuilder(name: name, backend: nil)
+    build(&builder)
+    let products = builder.programs.reduce(0) { $0 + $1.operations.count(where: \.isProduct) }
+    let error = Double(products) * (2 * precision.roundoff + precision.roundoff * precision.roundoff)
+    return bound + error * error
+  }
+
+  /// The same case with inputs that `precision` has exactly.
+  public func exact(in precision: Precision) -> OperatorCase {
+    OperatorCase("\(name), \(precision.rawValue) inputs", bound: bound) { builder in
+      builder.precision = precision
+      build(&builder)
+    }
+  }
+
   /// What the reference computes: the outputs in the order of creation, and how many elements were too close to a
   /// jump of their operator to compare (``ReferenceMachine/nearKinks``).
   ///
@@ -76,4 +96,14 @@ public func normalisedError(_ a: [Double], _ b: [Double]) -> Double {
   }
   let error = norm > 0 ? difference / norm : difference
   return error.isFinite ? error : .infinity
+}
+
+extension Operation {
+  /// It multiplies two inputs that a ``Precision`` rounds.
+  fileprivate var isProduct: Bool {
+    switch self {
+    case .convolution, .convolutionInputGradient, .convolutionFilterGradient, .matrixProduct: true
+    default: false
+    }
+  }
 }

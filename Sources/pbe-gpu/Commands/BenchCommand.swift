@@ -57,8 +57,10 @@ struct BenchCommand: ParsableCommand {
     let seconds = try steps.all.map { ($0.name, try median($0.executable, backend)) }
     let forward = 2 * Double(weights.graph.multiplyAdds) * Double(batch) / 1e9
     var record = BenchRecord(
-      device: backend.device.identifier, architecture: architecture.rawValue, width: specification.width,
-      batch: batch, infer: seconds[0].1, pgd: seconds[1].1, train: seconds[2].1, loss: try steps.lastLoss(),
+      device: backend.device.identifier, precision: backend.device.precision,
+      architecture: architecture.rawValue,
+      width: specification.width, batch: batch, infer: seconds[0].1, pgd: seconds[1].1, train: seconds[2].1,
+      loss: try steps.lastLoss(),
       gflops: Dictionary(
         uniqueKeysWithValues: zip(seconds, [1.0, 2, 3]).map { ($0.0, $1 * forward / $0.1) }),
       peakMib: BenchRecord.peakMebibytes)

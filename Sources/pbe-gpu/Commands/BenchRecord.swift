@@ -4,7 +4,8 @@ import PBE
 
 /// What `bench` measured.
 struct BenchRecord: Codable {
-  var device: String, architecture: String, width: Int, batch: Int
+  /// `precision` is missing in results from before there was a choice: fp32.
+  var device: String, precision: Precision?, architecture: String, width: Int, batch: Int
   /// Median seconds per step.
   var infer: Double, pgd: Double, train: Double
   var loss: Double
@@ -30,7 +31,10 @@ struct BenchRecord: Codable {
   /// Prints the ratios to a stored result. Throws `device` when a step is more than `tolerance` per cent slower.
   func compare(with stored: BenchRecord, tolerance: Double, quiet: Bool) throws {
     guard
-      (stored.device, stored.architecture, stored.width, stored.batch) == (device, architecture, width, batch)
+      (stored.device, stored.architecture, stored.width, stored.batch) == (
+        device, architecture, width, batch
+      ),
+      stored.precision ?? .fp32 == precision ?? .fp32
     else {
       throw PBEError(
         .usage,

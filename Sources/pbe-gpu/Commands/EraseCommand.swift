@@ -82,7 +82,7 @@ struct EraseCommand: ParsableCommand {
 
   /// What `erase.json` and `--json` hold.
   struct Record: Encodable {
-    var version: String, method: Method, device: String, seed: UInt64
+    var version: String, method: Method, device: String, precision: Precision, seed: UInt64
     var model: String, dataset: String, data_checksum: String
     var before: Metrics, after: Metrics, der: Double?
     var steps: [StepReport], seconds: Double
@@ -128,8 +128,9 @@ struct EraseCommand: ParsableCommand {
     let clock = ContinuousClock()
     let start = clock.now
     var record = Record(
-      version: PBEGPU.version, method: method, device: backend.device.identifier, seed: common.seed,
-      model: model.model, dataset: data.dataset.rawValue, data_checksum: training.checksum, before: before,
+      version: PBEGPU.version, method: method, device: backend.device.identifier,
+      precision: backend.device.precision, seed: common.seed, model: model.model,
+      dataset: data.dataset.rawValue, data_checksum: training.checksum, before: before,
       after: before, der: nil, steps: [], seconds: 0)
     let observer = observer(weights, file.specification, evaluator, log)
     switch method {
@@ -214,6 +215,7 @@ struct EraseCommand: ParsableCommand {
       provenance: [
         "created_by": "pbe-gpu \(PBEGPU.version) erase --method \(method.rawValue)",
         "purified_from": URL(fileURLWithPath: model.model).lastPathComponent, "seed": String(common.seed),
+        "precision": weights.backend.device.precision.rawValue,
       ], to: path)
   }
 

@@ -24,7 +24,7 @@ struct EvaluateCommand: ParsableCommand {
 
   private struct Record: Encodable {
     var acc: Double, asr: Double?, ra: Double?, asr_all_images: Double?
-    var images: Int, device: String, model: String, dataset: String
+    var images: Int, device: String, precision: Precision, model: String, dataset: String
   }
 
   func run() throws {
@@ -45,8 +45,8 @@ struct EvaluateCommand: ParsableCommand {
       try Output.json(
         Record(
           acc: metrics.acc, asr: metrics.asr, ra: metrics.ra, asr_all_images: metrics.asr_all_images,
-          images: test.count, device: backend.device.identifier, model: model.model,
-          dataset: data.dataset.rawValue))
+          images: test.count, device: backend.device.identifier, precision: backend.device.precision,
+          model: model.model, dataset: data.dataset.rawValue))
     } else {
       try Output.table(MetricsTable.rows([("", metrics)]))
     }

@@ -46,7 +46,8 @@ struct InfectCommand: ParsableCommand {
   }
 
   private struct Record: Encodable {
-    var version: String, device: String, seed: UInt64, dataset: String, data_checksum: String
+    var version: String, device: String, precision: Precision, seed: UInt64, dataset: String,
+      data_checksum: String
     var images: Int, poisoned: Int, epochs: Int, seconds: Double
     var metrics: Metrics
   }
@@ -106,13 +107,14 @@ struct InfectCommand: ParsableCommand {
     Terminal.shared.clear()
     let provenance = [
       "created_by": "pbe-gpu \(PBEGPU.version) infect", "dataset": data.dataset.rawValue,
-      "seed": String(common.seed),
+      "seed": String(common.seed), "precision": backend.device.precision.rawValue,
     ]
     try ModelFile.save(weights, specification, provenance: provenance, to: "\(output)/model.safetensors")
     try AtomicFile.write(file.encoded(), to: "\(output)/attack.json")
     let record = Record(
-      version: PBEGPU.version, device: backend.device.identifier, seed: common.seed,
-      dataset: data.dataset.rawValue, data_checksum: training.checksum, images: training.count,
+      version: PBEGPU.version, device: backend.device.identifier, precision: backend.device.precision,
+      seed: common.seed, dataset: data.dataset.rawValue, data_checksum: training.checksum,
+      images: training.count,
       poisoned: poison.count, epochs: epochs, seconds: seconds, metrics: metrics)
     try AtomicFile.write(Output.text(record) + "\n", to: "\(output)/infect.json")
     if common.json {

@@ -14,6 +14,8 @@ struct ParityCommand: ParsableCommand {
   @Option(help: "The device; default: all usable ones.")
   var device: String?
 
+  @OptionGroup var products: PrecisionOption
+
   @Option(help: "Only cases whose name contains this text.")
   var filter: String?
 
@@ -42,8 +44,10 @@ struct ParityCommand: ParsableCommand {
   func run() throws {
     Terminal.shared.configure(quiet: quiet)
     let backends =
-      try device.map { [try Devices.open($0)] }
-      ?? Devices.all().filter { $0.unusable == nil }.map { try Devices.open($0.identifier) }
+      try device.map { [try Devices.open($0, precision: products.precision)] }
+      ?? Devices.all().filter { $0.unusable == nil }.map {
+        try Devices.open($0.identifier, precision: products.precision)
+      }
     let count = (ParityTable.all + (large ? ParityTable.large : [])).count {
       filter.map($0.name.contains) ?? true
     }

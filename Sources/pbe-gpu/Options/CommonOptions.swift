@@ -12,6 +12,8 @@ struct CommonOptions: ParsableArguments {
       valueName: "device"))
   var device = "auto"
 
+  @OptionGroup var products: PrecisionOption
+
   @Option(help: "The seed of all random numbers.")
   var seed: UInt64 = 0
 
@@ -25,14 +27,27 @@ struct CommonOptions: ParsableArguments {
   func open() throws -> (backend: any Backend, log: Logger) {
     Terminal.shared.configure(quiet: quiet)
     let log = Logger(label: "pbe-gpu") { _ in TerminalLogHandler() }
-    let backend = try Devices.open(device, notice: { log.info("\($0)") }) { what, share in
+    let backend = try Devices.open(
+      device, precision: products.precision, notice: { log.info("\($0)") }
+    ) { what, share in
       try Interruption.check("run the command again")
       Terminal.shared.progress("tuning \(what)", share)
     }
     Terminal.shared.clear()
-    log.info("device: \(backend.device.identifier), \(backend.device.name)")
+    let precision = backend.device.precision
+    let products = precision == .fp32 ? "" : ", products in \(precision.rawValue)"
+    log.info("device: \(backend.device.identifier), \(backend.device.name)\(products)")
     return (backend, log)
   }
+}
+
+/// What products round their inputs to.
+struct PrecisionOption: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "What convolutions round their inputs to: fp32 (nothing), tf32 or bf16, on NVIDIA's tensor cores. Default: the variable PBE_GPU_PRECISION, or fp32."
+    ))
+  var precision: Precision?
 }
 
 /// Which data set, and how much of it.
@@ -71,6 +86,7 @@ struct DataOptions: ParsableArguments {
 }
 
 extension DatasetKind: ExpressibleByArgument {}
+extension Precision: ExpressibleByArgument {}
 extension Architecture: ExpressibleByArgument {}
 extension AttackMode: ExpressibleByArgument {}
 extension Schedule: ExpressibleByArgument {}
