@@ -75,6 +75,11 @@ FORWARD(
     clGetDeviceInfo, (cl_device_id device, cl_device_info name, size_t size, void *value, size_t *size_ret),
     (device, name, size, value, size_ret))
 
+void *clGetExtensionFunctionAddressForPlatform(cl_platform_id platform, const char *name) {
+  RESOLVE(clGetExtensionFunctionAddressForPlatform);
+  return function ? ((void *(*)(cl_platform_id, const char *))function)(platform, name) : NULL;
+}
+
 // MARK: - Contexts and queues
 
 FORWARD_HANDLE(
@@ -157,3 +162,11 @@ FORWARD(
     (cl_command_queue queue, cl_kernel kernel, cl_uint dimensions, const size_t *offset, const size_t *global,
      const size_t *local, cl_uint waits, const cl_event *wait_list, cl_event *event),
     (queue, kernel, dimensions, offset, global, local, waits, wait_list, event))
+
+// MARK: - Events
+
+FORWARD(
+    clGetEventProfilingInfo,
+    (cl_event event, cl_profiling_info name, size_t size, void *value, size_t *size_ret),
+    (event, name, size, value, size_ret))
+FORWARD(clReleaseEvent, (cl_event event), (event))

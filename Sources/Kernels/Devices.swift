@@ -1,3 +1,5 @@
+import Foundation
+
 /// The devices of this machine.
 public enum Devices {
   /// Every device, usable or not: the CPU first, then OpenCL's in the loader's order.
@@ -6,20 +8,40 @@ public enum Devices {
   }
 
   /// Opens the device that `--device` names: `cpu`, `opencl` (the first usable one), `opencl:1`, part of a device's
-  /// name (case doesn't matter), or `auto`: the first usable GPU, else the CPU. Throws `device` when there is none such or it can't be used.
+  /// name (case doesn't matter), or `auto`: the first usable GPU, else the CPU. Throws `device` when there is none such
+  /// or it can't be used.
   ///
   /// `precision` is what products round their inputs to, by default what `PBE_GPU_PRECISION` asks for. Also throws
   /// `device` where the device has none such, and `usage` for a wrong variable.
-  public static func open(_ name: String, precision: Precision? = nil) throws -> any Backend {
+  ///
+  /// A GPU is tuned the first time that it is opened, which takes half a minute: `notice` says so, and tells what goes
+  /// wrong with it; `progress` gets what is being tried and the share that is done, and may throw to stop.
+  public static func open(
+    _ name: String, precision: Precision? = nil, notice: (String) -> Void = printNotice,
+    progress: (String, Double) throws -> Void = { _, _ in }
+  ) throws -> any Backend {
     let precision = try precision ?? Precision.requested()
+    guard let device = try openCLDevice(name) else { return try openCPU(precision) }
+    return try withoutActuallyEscaping(notice) { notice in
+      let tuning = try AutomaticTuning(notice: notice).tuning(for: device, progress: progress)
+      return try OpenCLBackend(
+        device, tuning: tuning,
+        tensorCores: TensorCores(precision, environment: ProcessInfo.processInfo.environment))
+    }
+  }
+
+  /// A line on standard error.
+  public static func printNotice(_ line: String) {
+    try? FileHandle.standardError.write(contentsOf: Data("\(line)\n".utf8))
+  }
+
+  /// The OpenCL device that `name` means; `nil` for the CPU.
+  static func openCLDevice(_ name: String) throws -> OpenCLDevice? {
     let wanted = name.lowercased()
-    if wanted == "cpu" { return try openCPU(precision) }
+    if wanted == "cpu" { return nil }
     let devices = OpenCLBackend.devices()
     if wanted == "auto" {
-      guard let gpu = devices.first(where: { $0.isAccelerator && $0.unusable == nil }) else {
-        return try openCPU(precision)
-      }
-      return try OpenCLBackend(identifier: gpu.identifier, precision: precision)
+      return try devices.first { $0.isAccelerator && $0.unusable == nil }.map { try .named($0.identifier) }
     }
     let found: DeviceDescription?
     if wanted == "opencl" {
@@ -37,11 +59,7 @@ public enum Devices {
           ? "this machine has only: cpu (\(OpenCLBackend.missing ?? "no OpenCL device found"))"
           : "this machine has: \(known)")
     }
-    if let reason = found.unusable {
-      throw PBEError(
-        .device, "the device can't be used: \(reason)", at: found.identifier, remedy: "run `pbe-gpu devices`")
-    }
-    return try OpenCLBackend(identifier: found.identifier, precision: precision)
+    return try .named(found.identifier)
   }
 
   /// What a device's products can round their inputs to, and why not.

@@ -4,6 +4,8 @@ public struct KernelTiming: Sendable {
   public var operation: Int
   /// The kernel's name: an operator can be several kernels.
   public var kernel: String
+  /// The build options that made this variant of it, on devices that compile kernels.
+  public var variant = ""
   /// Seconds on the device.
   public var seconds: Double
 }

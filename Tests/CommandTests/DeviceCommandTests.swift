@@ -65,5 +65,38 @@ extension CommandTests {
       #expect(devices.first?["failed"] as? Int == 0)
       try Program.fail(64, ["no-such-case"], ["parity", "--device", "cpu", "--filter", "no-such-case"])
     }
+
+    @Test func tune() throws {
+      let folder = try Folder()
+      let environment = ["PBE_GPU_CACHE": folder.path, "PBE_GPU_KERNELS": ""]
+      // No time to try more than the untuned choice of one family.
+      let options = ["tune", "--device", "opencl:0", "--seconds", "0.001"]
+      let object = try Program.succeed(options + ["--json", "--quiet"], environment: environment).json()
+      let families = try #require(object["families"] as? [[String: Any]])
+      #expect(families.count == 1)
+      #expect((families.first?["error"] as? Double ?? 1) < 1e-5)
+      #expect((families.first?["speed_up"] as? Double ?? 0) >= 1)
+      let file = try #require(object["file"] as? String)
+      #expect(file.hasPrefix(folder.path) && FileManager.default.fileExists(atPath: file))
+      let listed = try Program.succeed(["devices"], environment: environment)
+      #expect(listed.output.contains("tuned"))
+      try Data("{".utf8).write(to: URL(fileURLWithPath: file))
+      let bench = ["bench", "--device", "opencl:0", "--architecture", "mnist-net", "--width", "2"]
+      let result = try Program.succeed(
+        bench + ["--batch", "4", "--repeats", "1"],
+        environment: environment.merging(["PBE_GPU_TUNE": "off"]) { $1 })
+      #expect(result.error.contains("is ignored: it is damaged"))
+    }
+
+    @Test func tuneRefuses() throws {
+      try Program.fail(64, ["nothing to tune"], ["tune", "--device", "cpu"])
+      try Program.fail(64, ["--seconds"], ["tune", "--seconds", "nan"])
+      for environment in [["PBE_GPU_CACHE": "off"], ["PBE_GPU_KERNELS": "cpu"]] {
+        try Program.fail(64, ["unset"], ["tune", "--device", "opencl:0"], environment: environment)
+      }
+      try Program.fail(
+        73, ["/dev/null"], ["tune", "--device", "opencl:0"],
+        environment: ["PBE_GPU_CACHE": "/dev/null/x", "PBE_GPU_KERNELS": ""])
+    }
   }
 }

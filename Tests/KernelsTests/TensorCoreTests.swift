@@ -31,8 +31,7 @@ import Testing
       try OpenCLTuning(device.limits, environment: ["PBE_GPU_KERNELS": "tensorCore,\($0)"])
     }
     return try OpenCLBackend(
-      identifier: device.description.identifier, tuning: tuning,
-      tensorCores: TensorCores(precision, isEmulated: true))
+      device, tuning: tuning, tensorCores: TensorCores(precision, isEmulated: true))
   }
 
   /// All operators of every second shape: each pair of sizes covers all shapes.
@@ -107,7 +106,7 @@ import Testing
         #expect(refusal.contains("can't compile"))
       }
       #expect(throws: PBEError.self) {
-        try OpenCLBackend(identifier: backend.device.identifier, tuning: nil, tensorCores: cores)
+        try OpenCLBackend(.named(backend.device.identifier), tuning: nil, tensorCores: cores)
       }
     }
     #expect(throws: PBEError.self) { try Devices.open("cpu", precision: .tf32) }

@@ -12,6 +12,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   private let context: OpenCLHandle
   private let queue: OpenCLHandle
   private let compiler: OpenCLCompiler
+  private let commandBuffers: OpenCLCommandBuffers?
+  private let profiler: OpenCLProfiler
   /// The choice of kernels.
   let tuning: OpenCLTuning
 
@@ -19,36 +21,41 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   public var largestAllocation: Int { device.largestAllocation }
 
   /// Every OpenCL device of this machine, usable or not, in the loader's order.
-  public static func devices() -> [DeviceDescription] { OpenCLDevice.all.devices.map(\.description) }
+  public static func devices() -> [DeviceDescription] {
+    let store = TuningStore()
+    return OpenCLDevice.all.devices.map { device in
+      var description = device.description
+      // A wrong PBE_GPU_KERNELS is told where the device is opened.
+      if let tuning = try? store.stored(for: device) { description.kernels = tuning.words + "; tuned" }
+      return description
+    }
+  }
 
   /// Why there is no OpenCL device; `nil` where there is one.
   public static var missing: String? { OpenCLDevice.all.missing }
 
   /// Opens the device `opencl:0`, `opencl:1`, ... Throws `device` when there is none such or the driver fails.
-  /// With tf32 or bf16, products round their inputs: throws `device` with the reason where the device can't.
+  /// What ``Devices/tune(_:thorough:seconds:progress:)`` found for it is used; without that, the untuned choice. With
+  /// tf32 or bf16, products round their inputs: throws `device` with the reason where the device can't.
   public convenience init(identifier: String, precision: Precision = .fp32) throws {
+    let hardware = try OpenCLDevice.named(identifier)
     try self.init(
-      identifier: identifier, tuning: nil,
+      hardware, tuning: TuningStore().stored(for: hardware),
       tensorCores: TensorCores(precision, environment: ProcessInfo.processInfo.environment))
   }
 
-  /// Opens a device; `tuning` replaces what is chosen for it.
-  init(identifier: String, tuning: OpenCLTuning?, tensorCores: TensorCores? = nil) throws {
-    guard let hardware = OpenCLDevice.all.devices.first(where: { $0.description.identifier == identifier })
-    else {
-      throw PBEError(
-        .device, "there is no such OpenCL device" + (Self.missing.map { ": \($0)" } ?? ""), at: identifier,
-        remedy: "run `pbe-gpu devices`")
-    }
-    if let reason = hardware.description.unusable {
-      throw PBEError(.device, "the device can't be used: \(reason)", at: identifier)
-    }
+  /// Opens a device; `tuning` replaces the untuned choice, and `cache` keeps what is compiled.
+  init(
+    _ hardware: OpenCLDevice, tuning: OpenCLTuning?, tensorCores: TensorCores? = nil,
+    cache: OpenCLProgramCache = .standard,
+    commandBuffers: (OpenCLDevice) -> OpenCLCommandBuffers? = { OpenCLCommandBuffers($0) }
+  ) throws {
     self.hardware = hardware
-    var tuning = try tuning ?? OpenCLTuning(hardware.limits)
-    if let tensorCores { tuning.use(tensorCores) }
-    self.tuning = tuning
+    var chosen = try tuning ?? OpenCLTuning(hardware.limits)
+    if let tensorCores { chosen.use(tensorCores) }
+    self.tuning = chosen
     var device = hardware.description
-    device.kernels = tuning.words
+    device.kernels = chosen.words + (tuning == nil ? "" : "; tuned")
     device.precision = tensorCores?.precision ?? .fp32
     self.device = device
     alignment = max(512, hardware.baseAlignment)
@@ -64,11 +71,13 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     queue = try OpenCLError.own(
       clCreateCommandQueue(context.pointer, hardware.id, 0, &status), status, "clCreateCommandQueue"
     ) { clReleaseCommandQueue($0) }
-    compiler = OpenCLCompiler(context: context, device: hardware, cache: .standard)
+    compiler = OpenCLCompiler(context: context, device: hardware, cache: cache)
+    self.commandBuffers = commandBuffers(hardware)
+    profiler = OpenCLProfiler(context: context, device: hardware)
     if let tensorCores, let problem = problem(tensorCores) {
       throw PBEError(
         .device, "products in \(tensorCores.precision.rawValue) are not available: \(problem)",
-        at: identifier,
+        at: device.identifier,
         remedy: "use --precision fp32, or another device")
     }
   }
@@ -158,6 +167,11 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   /// Chooses the kernels of the programs and binds their arguments; the programs share their temporaries' memory.
   public func compile(_ programs: [Program]) throws -> [any Executable] {
+    try compile(programs, tuning: tuning)
+  }
+
+  /// The same with another choice of kernels.
+  func compile(_ programs: [Program], tuning: OpenCLTuning) throws -> [any Executable] {
     let memoryPlans = programs.map { MemoryPlan($0, alignment: alignment, chunkLimit: largestAllocation) }
     let builders = try programs.map { try LaunchBuilder($0, tuning: tuning) }
     let arena = try (0..<(memoryPlans.map(\.chunks.count).max() ?? 0)).map { index in
@@ -193,7 +207,9 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
       }
       let kept: [AnyObject] =
         buffers.compactMap { $0 } + scratch.compactMap { $0 } + program.values.compactMap(\.tensor)
-      return OpenCLExecutable(launches, queue: queue, keeping: kept, arenaByteCount: arenaByteCount)
+      return OpenCLExecutable(
+        launches, queue: queue, commandBuffers: commandBuffers, profiler: profiler, keeping: kept,
+        arenaByteCount: arenaByteCount)
     }
   }
 }

@@ -15,6 +15,12 @@ final class OpenCLCompiler {
     "-DCOMMON=mma": String(cString: pbe_opencl_mma_source()),
   ]
 
+  /// Tells kernels of this version of the program from those of others.
+  static let fingerprint: String = {
+    let texts = [common] + files.sorted { $0.key < $1.key }.map(\.value)
+    return FNV1a.hex(FNV1a.hash(texts.joined(separator: "\u{0}").utf8))
+  }()
+
   /// The text of a variant.
   private static func source(_ variant: String) -> String {
     let first = variant.split(separator: " ").first.map(String.init) ?? ""

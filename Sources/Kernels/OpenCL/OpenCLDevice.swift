@@ -13,6 +13,8 @@ struct OpenCLDevice: @unchecked Sendable {
   let baseAlignment: Int
   /// Work-items of the largest work-group.
   let largestGroup: Int
+  /// The extensions that it lists.
+  let extensions: Set<String>
   /// Distinguishes compiled programs of different drivers.
   let fingerprint: String
 
@@ -20,6 +22,20 @@ struct OpenCLDevice: @unchecked Sendable {
   ///
   /// Found once, in a static: the first use of the loader and of PoCL is not safe on several threads.
   static let all: (devices: [OpenCLDevice], missing: String?) = discover()
+
+  /// The device `opencl:0`, `opencl:1`, ... Throws `device` when there is none such or it can't be used.
+  static func named(_ identifier: String) throws -> OpenCLDevice {
+    guard let device = all.devices.first(where: { $0.description.identifier == identifier }) else {
+      throw PBEError(
+        .device, "there is no such OpenCL device" + (all.missing.map { ": \($0)" } ?? ""), at: identifier,
+        remedy: "run `pbe-gpu devices`")
+    }
+    if let reason = device.description.unusable {
+      throw PBEError(
+        .device, "the device can't be used: \(reason)", at: identifier, remedy: "run `pbe-gpu devices`")
+    }
+    return device
+  }
 
   private static func discover() -> (devices: [OpenCLDevice], missing: String?) {
     guard pbe_opencl_is_open() != 0 else {
@@ -70,6 +86,7 @@ struct OpenCLDevice: @unchecked Sendable {
     let isCPU = number(CL_DEVICE_TYPE, cl_device_type.self) & pbe_CL_DEVICE_TYPE_CPU != 0
     baseAlignment = max(1, Int(number(CL_DEVICE_MEM_BASE_ADDR_ALIGN, cl_uint.self)) / 8)
     largestGroup = max(1, number(CL_DEVICE_MAX_WORK_GROUP_SIZE, Int.self))
+    extensions = Set(text(CL_DEVICE_EXTENSIONS).split(separator: " ").map(String.init))
     let version = text(CL_DEVICE_VERSION)
     let name = text(CL_DEVICE_NAME)
     let driver = text(CL_DRIVER_VERSION)

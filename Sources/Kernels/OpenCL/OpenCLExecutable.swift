@@ -1,125 +1,66 @@
 import COpenCL
-import Foundation
 
 /// A program as kernels with all their arguments bound.
 final class OpenCLExecutable: Executable {
+  /// Consecutive launches: enqueued one by one, or as one command buffer.
+  private struct Stretch {
+    let launches: Range<Int>
+    var recording: OpenCLRecording?
+  }
+
   private let launches: [OpenCLLaunch]
+  private var stretches: [Stretch]
   private let queue: OpenCLHandle
+  private let profiler: OpenCLProfiler
   /// The buffers and tensors that the kernels use: OpenCL keeps none of them for a kernel's sake.
   private let kept: [AnyObject]
   let arenaByteCount: Int
 
-  init(_ launches: [OpenCLLaunch], queue: OpenCLHandle, keeping kept: [AnyObject], arenaByteCount: Int) {
+  /// With `commandBuffers`, runs of launches whose arguments never change are recorded now; where that fails they are
+  /// enqueued one by one.
+  init(
+    _ launches: [OpenCLLaunch], queue: OpenCLHandle, commandBuffers: OpenCLCommandBuffers?,
+    profiler: OpenCLProfiler, keeping kept: [AnyObject], arenaByteCount: Int
+  ) {
     self.launches = launches
     self.queue = queue
+    self.profiler = profiler
     self.kept = kept
     self.arenaByteCount = arenaByteCount
+    stretches = []
+    var start = 0
+    for index in launches.indices {
+      // A stretch ends where the next launch is of the other kind.
+      let next = index + 1
+      if next < launches.count, launches[next].isConstant == launches[index].isConstant { continue }
+      let range = start..<next
+      let recording =
+        launches[index].isConstant ? commandBuffers?.record(launches[range], on: queue) : nil
+      stretches.append(Stretch(launches: range, recording: recording))
+      start = next
+    }
   }
 
   func run(_ parameters: RunParameters) throws {
-    for launch in launches { try launch.enqueue(parameters, on: queue) }
+    for index in stretches.indices {
+      if let recording = stretches[index].recording {
+        if recording.enqueue(on: queue) { continue }
+        // A driver that refused it once would refuse it again.
+        stretches[index].recording = nil
+      }
+      for launch in launches[stretches[index].launches] { try launch.enqueue(parameters, on: queue) }
+    }
     // So that the device begins while the host goes on.
     try OpenCLError.check(clFlush(queue.pointer), "clFlush")
   }
 
   func profile(_ parameters: RunParameters) throws -> [KernelTiming] {
-    let clock = ContinuousClock()
-    return try launches.map { launch in
-      let start = clock.now
-      try launch.enqueue(parameters, on: queue)
-      try OpenCLError.check(clFinish(queue.pointer), "clFinish")
-      return KernelTiming(
-        operation: launch.operation, kernel: launch.name, seconds: (clock.now - start).seconds)
-    }
-  }
-}
-
-/// One kernel with its arguments and its work-items.
-struct OpenCLLaunch {
-  /// The kernel's name.
-  let name: String
-  /// The operator that it belongs to.
-  let operation: Int
-  private let kernel: OpenCLHandle
-  private let global: [Int]
-  private let local: [Int]
-  private let runArguments: [(index: cl_uint, field: LaunchPlan.RunField)]
-
-  /// Binds the arguments of `plan`; `largestGroup` is the kernel's limit.
-  init(
-    _ plan: LaunchPlan, kernel: OpenCLHandle, largestGroup: Int,
-    buffer: (LaunchPlan.Argument) throws -> OpenCLStorage?
-  ) throws {
-    self.kernel = kernel
-    name = plan.kernel
-    operation = plan.operation
-    var local = plan.local
-    guard !plan.isFixed || local.reduce(1, *) <= largestGroup else {
-      throw PBEError(
-        .device,
-        "work-groups of \(local.reduce(1, *)) are too large for \(plan.kernel): at most \(largestGroup)",
-        remedy: "use other sizes: set PBE_GPU_KERNELS=registers, or tune the device")
-    }
-    while local.reduce(1, *) > largestGroup, let widest = local.indices.last(where: { local[$0] > 1 }) {
-      local[widest] /= 2
-    }
-    self.local = local
-    global = zip(plan.global, local).map { ($0 + $1 - 1) / $1 * $1 }
-    var runArguments: [(index: cl_uint, field: LaunchPlan.RunField)] = []
-    for (index, argument) in plan.arguments.enumerated() {
-      let index = cl_uint(index)
-      switch argument {
-      case .value, .scratch, .none:
-        try Self.set(kernel, index, try buffer(argument)?.handle.pointer, plan.kernel)
-      case .int(let value): try Self.set(kernel, index, value, plan.kernel)
-      case .uint(let value): try Self.set(kernel, index, value, plan.kernel)
-      case .float(let value): try Self.set(kernel, index, value, plan.kernel)
-      case .seed(let seed):
-        let words = SIMD2(UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32))
-        try Self.set(kernel, index, words, plan.kernel)
-      case .divisor(let divisor): try Self.set(kernel, index, Self.reciprocal(of: divisor), plan.kernel)
-      case .run(let field): runArguments.append((index, field))
-      }
-    }
-    self.runArguments = runArguments
+    try OpenCLError.check(clFinish(queue.pointer), "clFinish")
+    return try profiler.run(launches, parameters)
   }
 
-  /// Sets the arguments that this run brings, and enqueues the kernel.
-  func enqueue(_ parameters: RunParameters, on queue: OpenCLHandle) throws {
-    for (index, field) in runArguments {
-      switch field {
-      case .rowOffset: try Self.set(kernel, index, parameters.rowOffset, name)
-      case .epoch: try Self.set(kernel, index, parameters.epoch, name)
-      case .step: try Self.set(kernel, index, parameters.step, name)
-      case .learningRate: try Self.set(kernel, index, parameters.learningRate, name)
-      case .adamRate(let beta):
-        let rate = Double(parameters.learningRate) / (1 - pow(Double(beta), Double(parameters.step)))
-        try Self.set(kernel, index, Float(rate), name)
-      case .adamCorrection(let beta):
-        try Self.set(
-          kernel, index, Float((1 - pow(Double(beta), Double(parameters.step))).squareRoot()), name)
-      }
-    }
-    let status = clEnqueueNDRangeKernel(
-      queue.pointer, kernel.pointer, cl_uint(global.count), nil, global, local, 0, nil, nil)
-    if status != CL_SUCCESS { throw OpenCLError.failure(status, "clEnqueueNDRangeKernel(\(name))") }
-  }
-
-  /// What multiplies instead of dividing by `divisor`, for numerators below 2^31: `(ceil(2^(31 + l) / d), l - 1)` with
-  /// `l = ceil(log2 d)` (Granlund and Montgomery, PLDI 1994); zeros stand for 1.
-  static func reciprocal(of divisor: Int) -> SIMD2<UInt32> {
-    guard divisor > 1, divisor <= Int(Int32.max) else { return SIMD2() }
-    let log = UInt64(Int.bitWidth - (divisor - 1).leadingZeroBitCount)
-    let d = UInt64(divisor)
-    return SIMD2(UInt32(truncatingIfNeeded: ((1 << (31 + log)) + d - 1) / d), UInt32(log - 1))
-  }
-
-  private static func set<T: BitwiseCopyable>(
-    _ kernel: OpenCLHandle, _ index: cl_uint, _ value: T, _ name: String
-  ) throws {
-    let status = withUnsafeBytes(of: value) {
-      clSetKernelArg(kernel.pointer, index, $0.count, $0.baseAddress)
-    }
-    if status != CL_SUCCESS { throw OpenCLError.failure(status, "clSetKernelArg(\(name), \(index))") }
+  /// How many of the launches are recorded.
+  var recordedCount: Int {
+    stretches.reduce(0) { $0 + ($1.recording == nil ? 0 : $1.launches.count) }
   }
 }

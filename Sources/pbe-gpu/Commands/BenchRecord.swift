@@ -88,7 +88,7 @@ struct BenchProfile: Codable {
   struct Row: Codable {
     /// The operator and its shapes.
     var operation: String
-    /// The kernel, where it has another name than its operator.
+    /// The kernel, and the macros that make its variant.
     var kernel: String
     /// How many launches.
     var count: Int
@@ -118,7 +118,7 @@ struct BenchProfile: Codable {
       costByLabel[labels[index], default: OperationCost(flops: 0, bytes: 0)].flops += costs[index].flops
       costByLabel[labels[index], default: OperationCost(flops: 0, bytes: 0)].bytes += costs[index].bytes
     }
-    let groups = Dictionary(grouping: timings) { [labels[$0.operation], $0.kernel] }
+    let groups = Dictionary(grouping: timings) { [labels[$0.operation], Self.name($0)] }
     rows = groups.map { key, timings in
       let seconds = timings.reduce(0) { $0 + $1.seconds }
       let whole = secondsByLabel[key[0], default: 0]
@@ -131,6 +131,13 @@ struct BenchProfile: Codable {
         gigabytesPerSecond: whole > 0 ? cost.bytes / whole / 1e9 : 0)
     }
     .sorted { ($0.milliseconds, $0.operation, $0.kernel) > ($1.milliseconds, $1.operation, $1.kernel) }
+  }
+
+  /// A kernel and its variant, such as `convolution VW=4 PIXELS=8`; a macro of the kernel's own name says nothing.
+  private static func name(_ timing: KernelTiming) -> String {
+    let macros = timing.variant.split(separator: " ").map { $0.hasPrefix("-D") ? $0.dropFirst(2) : $0 }
+      .filter { $0.lowercased() != timing.kernel }
+    return ([timing.kernel] + macros.map(String.init)).joined(separator: " ")
   }
 
   func printTable() throws {

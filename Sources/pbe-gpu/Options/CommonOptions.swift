@@ -27,7 +27,13 @@ struct CommonOptions: ParsableArguments {
   func open() throws -> (backend: any Backend, log: Logger) {
     Terminal.shared.configure(quiet: quiet)
     let log = Logger(label: "pbe-gpu") { _ in TerminalLogHandler() }
-    let backend = try Devices.open(device, precision: products.precision)
+    let backend = try Devices.open(
+      device, precision: products.precision, notice: { log.info("\($0)") }
+    ) { what, share in
+      try Interruption.check("run the command again")
+      Terminal.shared.progress("tuning \(what)", share)
+    }
+    Terminal.shared.clear()
     let precision = backend.device.precision
     let products = precision == .fp32 ? "" : ", products in \(precision.rawValue)"
     log.info("device: \(backend.device.identifier), \(backend.device.name)\(products)")

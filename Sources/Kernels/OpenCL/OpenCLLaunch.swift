@@ -1,0 +1,107 @@
+import COpenCL
+import Foundation
+
+/// One kernel with its arguments and its work-items.
+struct OpenCLLaunch {
+  /// The kernel's name.
+  let name: String
+  /// The build options of its program.
+  let variant: String
+  /// The operator that it belongs to.
+  let operation: Int
+  private let kernel: OpenCLHandle
+  private let global: [Int]
+  private let local: [Int]
+  private let runArguments: [(index: cl_uint, field: LaunchPlan.RunField)]
+
+  /// Binds the arguments of `plan`; `largestGroup` is the kernel's limit.
+  init(
+    _ plan: LaunchPlan, kernel: OpenCLHandle, largestGroup: Int,
+    buffer: (LaunchPlan.Argument) throws -> OpenCLStorage?
+  ) throws {
+    self.kernel = kernel
+    name = plan.kernel
+    variant = plan.variant
+    operation = plan.operation
+    var local = plan.local
+    guard !plan.isFixed || local.reduce(1, *) <= largestGroup else {
+      throw PBEError(
+        .device,
+        "work-groups of \(local.reduce(1, *)) are too large for \(plan.kernel): at most \(largestGroup)",
+        remedy: "use other sizes: set PBE_GPU_KERNELS=registers, or tune the device")
+    }
+    while local.reduce(1, *) > largestGroup, let widest = local.indices.last(where: { local[$0] > 1 }) {
+      local[widest] /= 2
+    }
+    self.local = local
+    global = zip(plan.global, local).map { ($0 + $1 - 1) / $1 * $1 }
+    var runArguments: [(index: cl_uint, field: LaunchPlan.RunField)] = []
+    for (index, argument) in plan.arguments.enumerated() {
+      let index = cl_uint(index)
+      switch argument {
+      case .value, .scratch, .none:
+        try Self.set(kernel, index, try buffer(argument)?.handle.pointer, plan.kernel)
+      case .int(let value): try Self.set(kernel, index, value, plan.kernel)
+      case .uint(let value): try Self.set(kernel, index, value, plan.kernel)
+      case .float(let value): try Self.set(kernel, index, value, plan.kernel)
+      case .seed(let seed):
+        let words = SIMD2(UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32))
+        try Self.set(kernel, index, words, plan.kernel)
+      case .divisor(let divisor): try Self.set(kernel, index, Self.reciprocal(of: divisor), plan.kernel)
+      case .run(let field): runArguments.append((index, field))
+      }
+    }
+    self.runArguments = runArguments
+  }
+
+  /// Whether every run does the same, so that it can be recorded.
+  var isConstant: Bool { runArguments.isEmpty }
+
+  /// Sets the arguments that this run brings, and enqueues the kernel; `event`, if given, receives its event.
+  func enqueue(
+    _ parameters: RunParameters, on queue: OpenCLHandle, event: UnsafeMutablePointer<cl_event?>? = nil
+  ) throws {
+    for (index, field) in runArguments {
+      switch field {
+      case .rowOffset: try Self.set(kernel, index, parameters.rowOffset, name)
+      case .epoch: try Self.set(kernel, index, parameters.epoch, name)
+      case .step: try Self.set(kernel, index, parameters.step, name)
+      case .learningRate: try Self.set(kernel, index, parameters.learningRate, name)
+      case .adamRate(let beta):
+        let rate = Double(parameters.learningRate) / (1 - pow(Double(beta), Double(parameters.step)))
+        try Self.set(kernel, index, Float(rate), name)
+      case .adamCorrection(let beta):
+        try Self.set(
+          kernel, index, Float((1 - pow(Double(beta), Double(parameters.step))).squareRoot()), name)
+      }
+    }
+    let status = clEnqueueNDRangeKernel(
+      queue.pointer, kernel.pointer, cl_uint(global.count), nil, global, local, 0, nil, event)
+    if status != CL_SUCCESS { throw OpenCLError.failure(status, "clEnqueueNDRangeKernel(\(name))") }
+  }
+
+  /// Appends the kernel to a command buffer, whose one queue must not be named.
+  func record(_ functions: pbe_command_buffer_functions, _ buffer: pbe_command_buffer) throws {
+    let status = functions.kernel(
+      buffer, nil, nil, kernel.pointer, cl_uint(global.count), nil, global, local, 0, nil, nil, nil)
+    try OpenCLError.check(status, "clCommandNDRangeKernelKHR(\(name))")
+  }
+
+  /// What multiplies instead of dividing by `divisor`, for numerators below 2^31: `(ceil(2^(31 + l) / d), l - 1)` with
+  /// `l = ceil(log2 d)` (Granlund and Montgomery, PLDI 1994); zeros stand for 1.
+  static func reciprocal(of divisor: Int) -> SIMD2<UInt32> {
+    guard divisor > 1, divisor <= Int(Int32.max) else { return SIMD2() }
+    let log = UInt64(Int.bitWidth - (divisor - 1).leadingZeroBitCount)
+    let d = UInt64(divisor)
+    return SIMD2(UInt32(truncatingIfNeeded: ((1 << (31 + log)) + d - 1) / d), UInt32(log - 1))
+  }
+
+  private static func set<T: BitwiseCopyable>(
+    _ kernel: OpenCLHandle, _ index: cl_uint, _ value: T, _ name: String
+  ) throws {
+    let status = withUnsafeBytes(of: value) {
+      clSetKernelArg(kernel.pointer, index, $0.count, $0.baseAddress)
+    }
+    if status != CL_SUCCESS { throw OpenCLError.failure(status, "clSetKernelArg(\(name), \(index))") }
+  }
+}

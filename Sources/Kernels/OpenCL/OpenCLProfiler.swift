@@ -1,0 +1,52 @@
+import COpenCL
+
+/// Times kernels by the device's own clock, on a queue of its own: queues that keep times are slower on some drivers.
+final class OpenCLProfiler {
+  private let context: OpenCLHandle
+  private let device: OpenCLDevice
+  private var queue: OpenCLHandle?
+
+  init(context: OpenCLHandle, device: OpenCLDevice) {
+    self.context = context
+    self.device = device
+  }
+
+  /// Does the launches in order, waits, and returns what each took. No other queue may have work for their memory.
+  func run(_ launches: [OpenCLLaunch], _ parameters: RunParameters) throws -> [KernelTiming] {
+    let queue = try opened()
+    var events = [cl_event?](repeating: nil, count: launches.count)
+    defer { for case let event? in events { clReleaseEvent(event) } }
+    // Asking for a time would wait for the kernel: all are enqueued first, so that the device stays busy.
+    for index in launches.indices {
+      try launches[index].enqueue(parameters, on: queue, event: &events[index])
+    }
+    try OpenCLError.check(clFinish(queue.pointer), "clFinish")
+    return try zip(launches, events).map { launch, event in
+      let start = try Self.time(event, pbe_CL_PROFILING_COMMAND_START)
+      let end = try Self.time(event, pbe_CL_PROFILING_COMMAND_END)
+      return KernelTiming(
+        operation: launch.operation, kernel: launch.name, variant: launch.variant,
+        seconds: end > start ? Double(end - start) * 1e-9 : 0)
+    }
+  }
+
+  /// The queue, created when it is first asked for.
+  private func opened() throws -> OpenCLHandle {
+    if let queue { return queue }
+    var status: cl_int = 0
+    let created = try OpenCLError.own(
+      clCreateCommandQueue(context.pointer, device.id, pbe_CL_QUEUE_PROFILING_ENABLE, &status), status,
+      "clCreateCommandQueue for profiling"
+    ) { clReleaseCommandQueue($0) }
+    queue = created
+    return created
+  }
+
+  /// A moment in nanoseconds of the device's clock.
+  private static func time(_ event: cl_event?, _ name: cl_profiling_info) throws -> cl_ulong {
+    var value: cl_ulong = 0
+    let status = clGetEventProfilingInfo(event, name, MemoryLayout<cl_ulong>.size, &value, nil)
+    try OpenCLError.check(status, "clGetEventProfilingInfo")
+    return value
+  }
+}

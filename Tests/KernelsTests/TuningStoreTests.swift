@@ -1,0 +1,176 @@
+import Foundation
+import Testing
+
+@testable import Kernels
+
+/// The tuning's files: what is read, what is not, and many processes at once.
+@Suite(.serialized) struct TuningStoreTests {
+  private let device: OpenCLDevice
+  private let folder: URL
+  private let environment: [String: String]
+  private let store: TuningStore
+  private static let chosen = ProductParameters(algorithm: .tiled, tileM: 32, tileN: 32, tileK: 8)
+
+  init() throws {
+    device = try OpenCLDevice.named("opencl:0")
+    folder = FileManager.default.temporaryDirectory.appendingPathComponent("tuning \(UUID().uuidString)")
+    environment = ["PBE_GPU_CACHE": folder.path, "PBE_GPU_TUNE": "on"]
+    store = TuningStore(environment: environment)
+  }
+
+  private func remove() { try? FileManager.default.removeItem(at: folder) }
+
+  private static func finding(_ family: ProductFamily = .convolution) -> OpenCLTuner.Finding {
+    OpenCLTuner.Finding(
+      family: family, standard: ProductParameters(algorithm: .registers), chosen: chosen, speedUp: 2,
+      error: 1e-7, tried: 3, discarded: [])
+  }
+
+  /// A tuner that is done in a moment.
+  private var quick: OpenCLTuner {
+    var tuner = OpenCLTuner(device, seconds: 600)
+    tuner.workloads = [
+      TuningWorkload(
+        form: .matrixProduct(transposeA: false, transposeB: false), batch: 8, inputs: 8, outputs: 8)
+    ]
+    tuner.candidates = { _ in [Self.chosen] }
+    tuner.compile = { backend, program, tuning in
+      var program = program
+      if tuning.parameters(.matrixProduct).algorithm == .registers {
+        for operation in Array(repeating: program.operations, count: 200).joined() {
+          program.append(operation)
+        }
+      }
+      return try backend.compile([program])[0]
+    }
+    return tuner
+  }
+
+  /// Collects notices of several threads.
+  private final class Notices: @unchecked Sendable {
+    private let lock = NSLock()
+    private var lines: [String] = []
+    var all: [String] { lock.withLock { lines } }
+    func add(_ line: String) { lock.withLock { lines.append(line) } }
+  }
+
+  @Test func aStoredTuningIsUsed() throws {
+    defer { remove() }
+    #expect(try store.stored(for: device) == nil)
+    #expect(store.store([Self.finding(.matrixProduct)], for: device))
+    let tuning = try #require(try store.stored(for: device))
+    #expect(tuning.parameters(.matrixProduct) == Self.chosen)
+    #expect(tuning.parameters(.convolution).algorithm == .registers)
+    let notices = Notices()
+    let automatic = AutomaticTuning(environment: environment, notice: notices.add)
+    let used = try OpenCLBackend(device, tuning: try automatic.tuning(for: device))
+    #expect(used.device.kernels.hasSuffix("tuned"))
+    let prepared = try quick.workloads[0].prepare(on: used)
+    let timings = try used.compile([prepared.program])[0].profile(RunParameters())
+    #expect(timings.contains { $0.variant.contains("TILE_M=32") }, "\(timings)")
+    #expect(notices.all.isEmpty)
+    // Kernels that were chosen by hand are those, whatever a file says.
+    let byHand = TuningStore(environment: environment.merging(["PBE_GPU_KERNELS": "cpu"]) { $1 })
+    #expect(byHand.file(for: device) == nil)
+    let off = TuningStore(environment: ["PBE_GPU_CACHE": "off"])
+    #expect(off.file(for: device) == nil)
+  }
+
+  @Test func theFilesNameIsPlain() throws {
+    let name = try #require(store.file(for: device)).lastPathComponent
+    #expect(name.hasPrefix("v\(OpenCLTuner.version)-") && name.hasSuffix(".json"))
+    #expect(name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) })
+  }
+
+  /// Damages of a good file, by what replaces what.
+  @Test(arguments: [
+    ("\"version\" : 1", "\"version\" : 0"), ("\"TILE_K\" : 8", "\"TILE_K\" : 7"),
+    ("\"TILE_K\" : 8", "\"TILE_K\" : 9223372036854775807"), ("\"TILE_K\" : 8", "\"TILE_K\" : -8"),
+    ("\"TILE_K\" : 8", "\"TILE_K\" : 1e300"), ("\"TILE_K\" : 8,", ""), ("tiled", "magic"),
+    ("\"convolution\"", "\"nonesuch\""), ("\"device\" : \"", "\"device\" : \"other "),
+    ("\"kernels\" : \"", "\"kernels\" : \"0"), ("{", ""), ("{", "["),
+  ])
+  func otherFilesAreIgnoredAndMadeAnew(_ old: String, _ new: String) throws {
+    defer { remove() }
+    #expect(store.store([Self.finding()], for: device))
+    let file = try #require(store.file(for: device))
+    let text = try String(contentsOf: file, encoding: .utf8)
+    let range = try #require(text.range(of: old))
+    try text.replacingCharacters(in: range, with: new).write(to: file, atomically: true, encoding: .utf8)
+    #expect(try store.stored(for: device) == nil)
+    // Without leave to tune it stays, and the untuned choice is used.
+    let notices = Notices()
+    var asked = environment
+    asked["PBE_GPU_TUNE"] = "off"
+    #expect(try AutomaticTuning(environment: asked, notice: notices.add).tuning(for: device) == nil)
+    #expect(notices.all.count == 1 && notices.all[0].contains("is ignored"))
+    let tuning = try AutomaticTuning(environment: environment, notice: notices.add)
+      .tuning(for: device, tuner: quick)
+    #expect(tuning?.parameters(.matrixProduct) == Self.chosen)
+    #expect(notices.all.count == 3 && notices.all[2].contains("pbe-gpu tune"))
+    #expect(try store.stored(for: device) != nil)
+  }
+
+  @Test func emptyAndTruncatedFiles() throws {
+    defer { remove() }
+    #expect(store.store([Self.finding()], for: device))
+    let file = try #require(store.file(for: device))
+    let whole = try Data(contentsOf: file)
+    for bytes in [Data(), whole.prefix(whole.count / 2), Data(repeating: 0x5B, count: 2 << 20)] {
+      try bytes.write(to: file)
+      guard case .unusable = try store.load(for: device) else {
+        Issue.record("a file of \(bytes.count) bytes was used")
+        continue
+      }
+    }
+  }
+
+  @Test func cpusAreTunedOnRequestOnly() throws {
+    defer { remove() }
+    try #require(device.limits.isCPU)
+    let notices = Notices()
+    let automatic = AutomaticTuning(environment: ["PBE_GPU_CACHE": folder.path], notice: notices.add)
+    #expect(try automatic.tuning(for: device, tuner: quick) == nil)
+    #expect(notices.all.isEmpty && !FileManager.default.fileExists(atPath: folder.path))
+  }
+
+  @Test func manyStartsTuneOnce() throws {
+    defer { remove() }
+    let notices = Notices()
+    let (device, environment, quick) = (device, environment, quick)
+    DispatchQueue.concurrentPerform(iterations: 6) { _ in
+      do {
+        let tuning = try AutomaticTuning(environment: environment, notice: notices.add)
+          .tuning(for: device, tuner: quick)
+        if tuning?.parameters(.matrixProduct) != Self.chosen { notices.add("not tuned") }
+      } catch {
+        notices.add("\(error)")
+      }
+    }
+    #expect(notices.all.count == 1, "\(notices.all)")
+    let names = try FileManager.default.contentsOfDirectory(
+      atPath: folder.appendingPathComponent("tuning").path)
+    #expect(names.count == 2 && names.contains { $0.hasSuffix(".json") })
+  }
+
+  @Test func aSlowHolderIsNotWaitedForForever() throws {
+    defer { remove() }
+    let file = try #require(store.file(for: device))
+    let holder = try TuningJournal(beside: file, patience: 0)
+    var tuner = quick
+    tuner.seconds = 0.2
+    let notices = Notices()
+    let automatic = AutomaticTuning(environment: environment, notice: notices.add)
+    #expect(try automatic.tuning(for: device, tuner: tuner) == nil)
+    #expect(notices.all.count == 1 && notices.all[0].contains("another process"))
+    withExtendedLifetime(holder) {}
+  }
+
+  @Test func aFolderThatCantBeWritten() throws {
+    let notices = Notices()
+    let environment = ["PBE_GPU_CACHE": "/dev/null/cache", "PBE_GPU_TUNE": "on"]
+    let automatic = AutomaticTuning(environment: environment, notice: notices.add)
+    #expect(try automatic.tuning(for: device, tuner: quick) == nil)
+    #expect(notices.all.count == 1 && notices.all[0].contains("/dev/null/cache"))
+  }
+}
