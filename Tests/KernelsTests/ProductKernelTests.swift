@@ -74,7 +74,7 @@ import Testing
         products[family] = choice.parameters
       }
       #expect(tuning.use(products).isEmpty, "the device can't have these sizes")
-      let backend = try OpenCLBackend(identifier: device.description.identifier, tuning: tuning)
+      let backend = try OpenCLBackend(device, tuning: tuning)
       for operatorCase in choice.cases {
         let result = ParityRunner.run(operatorCase, on: backend)
         #expect(
