@@ -105,7 +105,7 @@ struct InfectCommand: ParsableCommand {
     }
     let weights = try Weights(specification.graph(), on: backend)
     try weights.initialise(seed: common.seed)
-    let poison = file.map { PoisonedSet(training, $0) }
+    let poison = try file.map { try PoisonedSet(training, $0) }
     let images =
       try file.flatMap { file in
         try poison.map { try PoisonedTraining.load(training, file, $0, on: backend) }
@@ -125,8 +125,9 @@ struct InfectCommand: ParsableCommand {
     } else if FileManager.default.fileExists(atPath: paths.checkpoint) {
       log.warning("\(paths.checkpoint) is there, and will be replaced: --resume would go on from it")
     }
+    let cross = (poison?.crossCount).flatMap { $0 > 0 ? ", \($0) cross" : nil } ?? ""
     log.info(
-      "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison?.count ?? 0) poisoned"
+      "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison?.count ?? 0) poisoned\(cross)"
     )
     try run.run(observer(evaluator, paths) { log.info("\($0)") })
     Terminal.shared.clear()
@@ -143,6 +144,7 @@ struct InfectCommand: ParsableCommand {
       version: PBEGPU.version, device: backend.device.identifier, precision: backend.device.precision,
       seed: common.seed, dataset: data.dataset.rawValue, data_checksum: training.checksum,
       settings_checksum: identity.checksum, images: training.count, poisoned: poison?.count ?? 0,
+      cross: poison?.crossCount ?? 0,
       epochs: run.history.count, seconds: run.seconds, metrics: metrics, history: run.history)
     try AtomicFile.write(Output.text(record) + "\n", to: paths.record)
     paths.removeCheckpoint()
@@ -172,6 +174,7 @@ struct InfectCommand: ParsableCommand {
         if let metrics = epoch.metrics {
           line += ", ACC \(Output.percent(metrics.acc))%"
           if let asr = metrics.asr { line += ", ASR \(Output.percent(asr))%" }
+          if let cross = metrics.cross { line += ", cross \(Output.percent(cross))%" }
         }
         line += ", \(Int(report.imagesPerSecond)) images/s"
         if report.secondsLeft > 0 { line += ", \(Terminal.duration(report.secondsLeft)) left" }
@@ -185,10 +188,8 @@ enum PoisonedTraining {
   static func load(
     _ training: LabeledImages, _ attack: AttackFile, _ poison: PoisonedSet, on backend: any Backend
   ) throws -> DeviceImages {
-    let trigger = try attack.attack.makeTrigger(
-      image: Shape(1, training.channels, training.height, training.width), directory: attack.directory,
-      on: backend)
-    return try DeviceImages(
-      training, on: backend, labels: poison.labels, isTriggered: poison.isPoisoned, trigger: trigger)
+    try DeviceImages(
+      training, on: backend, labels: poison.labels, roles: poison.roles,
+      trigger: attack.makeTrigger(for: training, on: backend))
   }
 }

@@ -15,7 +15,7 @@ struct InfectionSettings: Encodable {
 struct InfectionRecord: Codable {
   var version: String, device: String, precision: Precision, seed: UInt64, dataset: String
   var data_checksum: String, settings_checksum: String
-  var images: Int, poisoned: Int, epochs: Int, seconds: Double
+  var images: Int, poisoned: Int, cross: Int, epochs: Int, seconds: Double
   var metrics: Metrics
   var history: [TrainingRun.Epoch]
 
