@@ -28,8 +28,9 @@ import Testing
       var program = program
       try behave(tuning.parameters(Self.family), &program)
       // Whatever the parameters are called, the kernels are those that are known to be right.
-      return try backend.compile([program])[0]
+      return CountedExecutable(try backend.compile([program])[0], operations: program.operations.count)
     }
+    tuner.stopwatch = CountedExecutable.stopwatch
     return tuner
   }
 
