@@ -38,7 +38,9 @@ struct ShowCommand: ParsableCommand {
 
   func run() throws {
     let (backend, _) = try common.open()
-    let file = try attack.load(seed: common.seed)
+    guard let file = try attack.load(seed: common.seed) else {
+      throw PBEError(.usage, "there is nothing to show without an attack", at: "--attack", remedy: "name one")
+    }
     let test = try data.test()
     try file.check(classes: test.classes)
     let sheet = try ContactSheet(test.limited(to: images, seed: common.seed), file, on: backend)

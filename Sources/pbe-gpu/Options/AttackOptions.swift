@@ -6,7 +6,7 @@ import PBE
 struct AttackOptions: ParsableArguments {
   @Option(
     help:
-      "The attack: \(Attacks.names.joined(separator: ", ")), or a JSON file, whose name ends in .json (docs/attacks.md)."
+      "The attack: \(Attacks.names.joined(separator: ", ")), a JSON file, whose name ends in .json (docs/attacks.md), or none for a clean model."
   )
   var attack: String
 
@@ -34,12 +34,13 @@ struct AttackOptions: ParsableArguments {
     }
   }
 
-  /// The attack; poisons with `seed` unless the file says otherwise.
-  func load(seed: UInt64) throws -> AttackFile {
+  /// The attack, `nil` for none; poisons with `seed` unless the file says otherwise.
+  func load(seed: UInt64) throws -> AttackFile? {
+    if attack == "none" { return nil }
     guard attack.hasSuffix(".json") || Attacks.names.contains(attack) else {
       throw PBEError(
         .usage, "there is no attack \"\(attack)\"", at: "--attack",
-        remedy: "use \(Attacks.names.joined(separator: ", ")), or a JSON file (docs/attacks.md)")
+        remedy: "use \(Attacks.names.joined(separator: ", ")), a JSON file (docs/attacks.md), or none")
     }
     var file =
       attack.hasSuffix(".json")
