@@ -1,0 +1,202 @@
+import Kernels
+
+/// Trains the input-aware attack: first its mask generator, then pattern generator and victim together (METHOD, section
+/// 2.4).
+///
+/// The official code never clears the pattern generator's gradients, so that each step follows the sum of all before it.
+/// Here each step follows its own.
+public final class DynamicTrainer {
+  /// What one epoch of the first stage did.
+  public struct MaskEpoch: Sendable {
+    /// The mean diversity loss, before each update.
+    public let diversity: Double
+    /// How far the masks' elements are above 0.032, in the mean.
+    public let density: Double
+  }
+
+  /// The generators.
+  public let generators: Generators
+  private let weights: Weights
+  private let settings: TrainingSettings
+  private let data: DeviceImages
+  private let batches: RoleBatches
+  private let diversityWeight: Float
+  private let optimizer: Optimizer
+  private let generatorOptimizer: AdamOptimizer
+  private let rows: Tensor, totals: Tensor, diversity: Tensor
+  private var masks: MaskTraining?
+  /// Forward, backward, the victim's update; then the generator's, whose learning rate is its own.
+  private var stage: (step: any Executable, update: any Executable)?
+  /// Epochs done in both stages, which the random numbers are keyed by.
+  private var epochs: UInt32 = 0
+  private var steps: UInt32 = 0
+
+  /// The learning rate that both generators start with.
+  public static let generatorLearningRate: Float = 0.01
+
+  /// Creates a trainer. Throws `badData` when the poisoned set has too few images of a role, `device` when there is not
+  /// enough memory.
+  ///
+  /// - Parameters:
+  ///   - weights: the victim.
+  ///   - training: the images.
+  ///   - poison: their labels and roles.
+  ///   - diversityWeight: the weight of the diversity loss, for images in [0, 1].
+  public init(
+    _ weights: Weights, generators: Generators, training: LabeledImages, poison: PoisonedSet,
+    settings: TrainingSettings, diversityWeight: Float = 1
+  ) throws {
+    let backend = weights.backend
+    self.weights = weights
+    self.generators = generators
+    self.settings = settings
+    self.diversityWeight = diversityWeight
+    batches = try RoleBatches(poison.roles, batch: settings.batch, seed: settings.seed)
+    data = try DeviceImages(training, on: backend, labels: poison.labels)
+    optimizer = try Optimizer(weights, momentum: settings.momentum, weightDecay: settings.weight_decay)
+    generatorOptimizer = try AdamOptimizer(generators.pattern, beta1: 0.5, beta2: 0.9)
+    rows = try backend.makeTensor(Shape(batches.count * batches.batch, 1), type: .int32)
+    totals = try backend.makeTensor(.vector(2))
+    diversity = try backend.makeTensor(.vector(1))
+  }
+
+  /// One epoch of the first stage. The learning rate falls to a tenth after 40% and again after 80% of the stage.
+  ///
+  /// - Parameters:
+  ///   - epoch: from 0.
+  ///   - epochs: how many the stage has.
+  ///   - progress: called after each step with the share of the epoch that is done; throwing stops.
+  public func maskEpoch(
+    _ epoch: Int, of epochs: Int, progress: (_ share: Double) throws -> Void = { _ in }
+  ) throws -> MaskEpoch {
+    let training =
+      try masks
+      ?? MaskTraining(generators, data: data, settings: settings, diversityWeight: diversityWeight)
+    masks = training
+    let falls = [0.4, 0.8].count { Double(epoch) >= $0 * Double(epochs) }
+    let result = try training.epoch(
+      self.epochs, learningRate: Self.falling(falls), progress: progress)
+    self.epochs += 1
+    // Its activations are as large as the second stage's, and it is not needed any more.
+    if epoch + 1 >= epochs { masks = nil }
+    return result
+  }
+
+  private static func falling(_ times: Int) -> Float {
+    (0..<times).reduce(generatorLearningRate) { rate, _ in rate / 10 }
+  }
+
+  /// One epoch of the second stage.
+  ///
+  /// - Parameters:
+  ///   - share: how much of the stage is done, from 0 to 1: the generator's learning rate falls to a tenth after a third,
+  ///     a half, two thirds and five sixths of it, as in the official code's 600 epochs.
+  ///   - learningRate: the victim's learning rate for each step, by its number in the epoch and the number of steps.
+  ///   - progress: called after each step with the number of images done; throwing stops.
+  /// - Returns: the victim's mean loss and accuracy on the treated images, before each update. Throws `badData` when the
+  ///   loss is not finite.
+  public func epoch(
+    share: Double, learningRate: (_ step: Int, _ steps: Int) -> Float,
+    progress: (_ done: Int) throws -> Void = { _ in }
+  ) throws -> Trainer.Epoch {
+    let stage = try self.stage ?? compile()
+    self.stage = stage
+    let backend = weights.backend
+    try backend.write(batches.order(epoch: epochs), to: rows)
+    try backend.write([Float(0), 0], to: totals)
+    try backend.write([Float(0)], to: diversity)
+    let generatorRate = Self.falling([2.0, 3, 4, 5].count { share >= $0 / 6 })
+    var pace = QueuePace(backend)
+    for step in 0..<batches.count {
+      steps += 1
+      var parameters = RunParameters(
+        rowOffset: Int32(step * batches.batch), epoch: epochs, step: steps,
+        learningRate: learningRate(step, batches.count))
+      try stage.step.run(parameters)
+      parameters.learningRate = generatorRate
+      try stage.update.run(parameters)
+      try pace.handedOut()
+      try progress((step + 1) * batches.batch)
+    }
+    epochs += 1
+    let sums = try backend.read(totals)
+    guard sums[0].isFinite, try backend.read(diversity)[0].isFinite else {
+      throw PBEError(
+        .badData, "training diverged: the loss is not finite after epoch \(epochs)",
+        at: backend.device.identifier, remedy: "use a smaller --learning-rate")
+    }
+    let images = batches.count * batches.batch
+    return Trainer.Epoch(
+      loss: Double(sums[0]) / Double(images), accuracy: Double(sums[1]) / Double(images), images: images)
+  }
+
+  /// The mean diversity loss of the last epoch of the second stage.
+  func lastDiversity() throws -> Double {
+    Double(try weights.backend.read(diversity)[0]) / Double(batches.count)
+  }
+
+  private func compile() throws -> (step: any Executable, update: any Executable) {
+    var update = Program()
+    generatorOptimizer.update(generators.pattern, in: &update)
+    let compiled = try weights.backend.compile([stepProgram(), update])
+    return (compiled[0], compiled[1])
+  }
+
+  /// One step: load, make patterns and masks, put them on, train the victim, and the generator's gradients.
+  private func stepProgram() throws -> Program {
+    let backend = weights.backend
+    var program = Program()
+    let (images, loaded) = try load(batches.batch, in: &program)
+    // The same rows with the same random numbers: the same images again.
+    let (inputs, _) = try load(batches.patterns, in: &program)
+    var generator = Lowering(
+      generators.pattern, mode: .training, batch: batches.patterns, program: program)
+    let patterns = try generator.forward(inputs)
+    // The first stage is over: the mask generator stays as it is.
+    var frozen = Lowering(
+      generators.mask, mode: .evaluation, batch: batches.patterns, program: generator.program)
+    let masks = try frozen.forward(inputs)
+
+    var victim = Lowering(
+      weights, mode: .training, batch: batches.batch, program: frozen.program, samples: loaded.samples,
+      seed: settings.seed)
+    let flags = victim.program.bind(
+      try backend.makeTensor(batches.flags, shape: Shape(batches.batch, 1)))
+    let treated = victim.program.temporary(victim.program[images].shape)
+    victim.program.append(
+      .applyTrigger(
+        ApplyTrigger(
+          input: images, pattern: patterns, mask: masks, flags: flags, output: treated, kind: .blend,
+          clip: false)))
+    let logitsGradient = try Plans.loss(&victim, images: treated, labels: loaded.labels, totals: totals)
+    var backward = BackwardPass(victim, parameterGradients: optimizer.gradients, wantsInput: true)
+    let written = try backward.write(outputGradient: logitsGradient)
+    guard let imageGradient = written.inputGradient else {
+      throw PBEError(.internal, "the network does not depend on its input")
+    }
+    program = written.program
+    optimizer.update(weights, in: &program)
+
+    let gradient = GeneratorLosses.diversity(
+      inputs: inputs, outputs: patterns, total: diversity, weight: diversityWeight, in: &program)
+    program.append(
+      .applyTriggerGradient(
+        ApplyTriggerGradient(
+          outputGradient: imageGradient, mask: masks, flags: flags, patternGradient: gradient,
+          accumulate: true)))
+    generator.program = program
+    var generatorBackward = BackwardPass(
+      generator, parameterGradients: generatorOptimizer.gradients, wantsInput: false)
+    return try generatorBackward.write(outputGradient: gradient).program
+  }
+
+  /// The run's batch, or its first rows, augmented. Augmentation comes before this trigger: its gradient doesn't pass
+  /// through the resampling.
+  private func load(_ count: Int, in program: inout Program) throws -> (images: Value, batch: DeviceImages.Batch) {
+    let loaded = try data.load(count, rows: rows, in: &program)
+    let images =
+      settings.augmentation?.apply(to: loaded.images, samples: loaded.samples, seed: settings.seed, in: &program)
+      ?? loaded.images
+    return (images, loaded)
+  }
+}
