@@ -12,6 +12,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
   targets: [
     // MARK: - C and system libraries
@@ -35,7 +36,10 @@ let package = Package(
 
     .target(
       name: "PBE",
-      dependencies: ["Kernels", "CZlib", "CPNG", .product(name: "Logging", package: "swift-log")]),
+      dependencies: [
+        "Kernels", "CZlib", "CPNG", .product(name: "Logging", package: "swift-log"),
+        .product(name: "Yams", package: "Yams"),
+      ]),
     .executableTarget(
       name: "pbe-gpu",
       dependencies: [

@@ -40,6 +40,7 @@ public enum Attacks {
   static let known: [any Attack.Type] = [
     BadNet.self,
     ImageTrigger.self,
+    Dynamic.self,
   ]
 
   /// Their names.

@@ -1,5 +1,3 @@
-import Foundation
-
 /// What one progressive step of a defense did.
 public struct StepReport: Sendable, Codable {
   /// The step, from 0.
@@ -31,20 +29,4 @@ public struct DefenseObserver {
 
   /// An observer that does nothing.
   public init() {}
-}
-
-/// How the learning rate changes during a fine-tuning.
-public enum Schedule: String, Codable, Sendable, CaseIterable {
-  /// The same throughout, as the paper's code in effect has it.
-  case constant
-  /// From the given rate to zero along half a cosine, over all epochs.
-  case cosine
-
-  /// The rate at a share of the way, 0 to 1.
-  public func rate(_ base: Float, share: Double) -> Float {
-    switch self {
-    case .constant: base
-    case .cosine: base * Float(0.5 * (1 + cos(share * Double.pi)))
-    }
-  }
 }

@@ -13,6 +13,19 @@ public final class Trainer {
     public let images: Int
   }
 
+  /// How far a trainer is.
+  public struct Position: Sendable, Codable, Equatable {
+    /// Whole epochs done.
+    public var epochs: UInt32 = 0
+    /// Steps done in all.
+    public var steps: UInt32 = 0
+    /// Steps done of the epoch that has begun.
+    public var stepsOfEpoch = 0
+    /// Whole epochs done of what comes before the first epoch (``EpochTrainer/prepare(progress:reached:)``), while which
+    /// the steps are its own.
+    public var prepared: UInt32 = 0
+  }
+
   /// The plans of one batch size.
   private struct Plan {
     let load: any Executable
@@ -22,25 +35,27 @@ public final class Trainer {
     let adversarial: any Executable
   }
 
-  private let weights: Weights
+  /// The network.
+  public let weights: Weights
   private let data: DeviceImages
-  private let settings: TrainingSettings
-  private let optimizer: Optimizer
+  /// How it trains.
+  public let settings: TrainingSettings
+  let optimizer: Optimizer
   private let rows: Tensor
-  private let totals: Tensor
+  /// The epoch's sum of losses and number of right answers so far.
+  let totals: Tensor
   private let attackTotals: Tensor
   private var plans: [Int: Plan] = [:]
-  /// Epochs done, which the random numbers are keyed by; also across changes of the extra set.
-  private(set) var epochs: UInt32 = 0
-  /// Steps done.
-  private(set) var steps: UInt32 = 0
+  /// How far it is; random numbers are keyed by it, also across changes of the extra set.
+  public internal(set) var position = Position()
 
   /// Creates a trainer. Throws `device` when there is not enough memory.
   public init(_ weights: Weights, data: DeviceImages, settings: TrainingSettings) throws {
     self.weights = weights
     self.data = data
     self.settings = settings
-    optimizer = try Optimizer(weights, momentum: settings.momentum, weightDecay: settings.weight_decay)
+    optimizer = try Optimizer(
+      weights, momentum: settings.momentum, nesterov: settings.nesterov, weightDecay: settings.weight_decay)
     rows = try weights.backend.makeTensor(Shape(data.count, 1), type: .int32)
     totals = try weights.backend.makeTensor(.vector(2))
     attackTotals = try weights.backend.makeTensor(.vector(2))
@@ -95,7 +110,7 @@ public final class Trainer {
     return plan
   }
 
-  /// One pass over the given images.
+  /// One pass over the given images, or the rest of one that ``restore(from:as:at:)`` found begun.
   ///
   /// - Parameters:
   ///   - indices: which images of the data set.
@@ -112,20 +127,22 @@ public final class Trainer {
     var order = indices
     if settings.shuffles {
       order = Permutation.of(
-        indices.count, seed: settings.seed, purpose: RandomPurpose.shuffle, epoch: epochs
+        indices.count, seed: settings.seed, purpose: RandomPurpose.shuffle, epoch: position.epochs
       ).map { indices[$0] }
     }
     let padded = order + Array(repeating: 0, count: data.count - order.count)
     try backend.write(padded.map { Int32($0) }, to: rows)
-    try backend.write([Float(0), 0], to: totals)
+    if position.stepsOfEpoch == 0 { try backend.write([Float(0), 0], to: totals) }
     let count = (order.count + settings.batch - 1) / settings.batch
     var pace = QueuePace(backend)
-    for step in 0..<count {
+    while position.stepsOfEpoch < count {
+      let step = position.stepsOfEpoch
       let first = step * settings.batch
       let plan = try plan(min(settings.batch, order.count - first))
-      steps += 1
+      position.steps += 1
+      position.stepsOfEpoch += 1
       let parameters = RunParameters(
-        rowOffset: Int32(first), epoch: epochs, step: steps, learningRate: learningRate(step, count))
+        rowOffset: Int32(first), epoch: position.epochs, step: position.steps, learningRate: learningRate(step, count))
       try plan.load.run(parameters)
       if step < adversarialBatches {
         try plan.start.run(parameters)
@@ -137,11 +154,12 @@ public final class Trainer {
       try pace.handedOut()
       try progress(min(order.count, first + settings.batch))
     }
-    epochs += 1
+    position.epochs += 1
+    position.stepsOfEpoch = 0
     let sums = try backend.read(totals)
     guard sums[0].isFinite else {
       throw PBEError(
-        .badData, "training diverged: the loss is not finite after epoch \(epochs)",
+        .badData, "training diverged: the loss is not finite after epoch \(position.epochs)",
         at: data.backend.device.identifier,
         remedy: "use a smaller --learning-rate")
     }

@@ -9,6 +9,8 @@ public struct TrainingSettings: Sendable, Codable, Hashable {
   public var schedule = Schedule.constant
   /// The momentum of SGD.
   public var momentum: Float = 0.9
+  /// Nesterov's variant of momentum.
+  public var nesterov = false
   /// The L2 penalty of SGD.
   public var weight_decay: Float = 5e-4
   /// How adversarial examples are made.

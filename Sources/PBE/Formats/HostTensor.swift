@@ -39,11 +39,7 @@ public struct HostTensor: Sendable, Equatable {
 
   /// Creates a float32 tensor; the number of values must be the product of the extents.
   public init(_ values: [Float], shape: [Int]) {
-    var bytes = [UInt8]()
-    bytes.reserveCapacity(values.count * 4)
-    for value in values {
-      withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes.append(contentsOf: $0) }
-    }
+    let bytes = values.map(\.bitPattern.littleEndian).withUnsafeBytes { Array($0) }
     self.init(type: .float32, shape: shape, bytes: bytes)
   }
 

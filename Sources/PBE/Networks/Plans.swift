@@ -129,18 +129,25 @@ public final class Optimizer: Sendable {
   public let momentum: Float
   /// L2 penalty.
   public let weightDecay: Float
+  /// Nesterov's variant.
+  public let nesterov: Bool
   /// Gradients by parameter name.
   let gradients: [String: Tensor]
   private let gradientBlock: Tensor
   /// The velocity, laid out as ``Weights/trained``.
   public let velocity: Tensor
+  /// Its parts by parameter name.
+  let velocities: [String: Tensor]
 
   /// Creates the state, all zero. Throws `device` when there is not enough memory.
-  public init(_ weights: Weights, momentum: Float = 0.9, weightDecay: Float = 5e-4) throws {
+  public init(
+    _ weights: Weights, momentum: Float = 0.9, nesterov: Bool = false, weightDecay: Float = 5e-4
+  ) throws {
     self.momentum = momentum
+    self.nesterov = nesterov
     self.weightDecay = weightDecay
     (gradientBlock, gradients) = try weights.likeTrained()
-    velocity = try weights.likeTrained().whole
+    (velocity, velocities) = try weights.likeTrained()
   }
 
   /// Appends the update of every parameter.
@@ -149,6 +156,7 @@ public final class Optimizer: Sendable {
       .sgd(
         SGD(
           parameters: program.bind(weights.trained), gradients: program.bind(gradientBlock),
-          velocity: program.bind(velocity), momentum: momentum, weightDecay: weightDecay)))
+          velocity: program.bind(velocity), momentum: momentum, weightDecay: weightDecay,
+          nesterov: nesterov)))
   }
 }

@@ -36,7 +36,7 @@ struct EraseCommand: ParsableCommand {
   @Option(help: "The learning rate.")
   var learningRate = 0.001
 
-  @Option(help: "How the learning rate changes: constant or cosine.")
+  @Option(help: "How the learning rate changes: cosine, one-cycle, multistep or constant.")
   var schedule = Schedule.constant
 
   @Option(help: "Epochs: of each step (pbe, default 10), or in all (aft, default 20).")
@@ -96,6 +96,7 @@ struct EraseCommand: ParsableCommand {
     tuning.learning_rate = Float(learningRate)
     tuning.schedule = schedule
     tuning.momentum = Float(sgd.momentum)
+    tuning.nesterov = sgd.nesterov
     tuning.weight_decay = Float(sgd.weightDecay)
     tuning.attack = pgd.attack
     tuning.augmentation = augmentation.augmentation(flips: data.flips)

@@ -8,7 +8,11 @@ struct InfectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "infect",
     abstract: "Train a model on a poisoned training set, to try defenses on.",
-    discussion: "Writes model.safetensors, attack.json (for evaluate and erase) and infect.json to --output.")
+    discussion: """
+      Writes model.safetensors, attack.json (for evaluate and erase) and infect.json to --output. Until then, \
+      checkpoint.safetensors there holds the state after the last epoch, or after the last step when the run was \
+      interrupted: the same command with --resume goes on from it.
+      """)
 
   @OptionGroup var data: DataOptions
   @OptionGroup(title: "Attack") var attack: AttackOptions
@@ -25,11 +29,23 @@ struct InfectCommand: ParsableCommand {
   @Option(help: "Passes over the training set.")
   var epochs = 20
 
-  @Option(help: "The learning rate at the start.")
+  @Option(help: "Passes over the training set that train the mask generator of the attack dynamic, at most --epochs.")
+  var maskEpochs = 25
+
+  @Option(help: "The highest learning rate.")
   var learningRate = 0.05
 
-  @Option(help: "How the learning rate changes: constant or cosine.")
+  @Option(help: "How the learning rate changes: cosine, one-cycle, multistep or constant.")
   var schedule = Schedule.cosine
+
+  @Option(help: "Measure ACC and ASR on the test set after every so many epochs; 0: only at the end.")
+  var evaluateEvery = 1
+
+  @Option(
+    help: ArgumentHelp(
+      "Stop early when the test set's ACC and ASR reach these per cents: 90,99, or 90 for a clean model.",
+      valueName: "acc,asr"))
+  var stopAt: NumberList?
 
   @Option(help: "The input normalisation's means per channel, on pixels in [0, 1].")
   var mean: NumberList?
@@ -40,89 +56,137 @@ struct InfectCommand: ParsableCommand {
   @Option(help: "The folder to write to.")
   var output: String
 
+  @Flag(help: "Go on from the checkpoint in --output. Without one, start; when all is done, do nothing.")
+  var resume = false
+
   func validate() throws {
     guard (1...100_000).contains(epochs) else { throw ValidationError("--epochs must be 1 to 100000") }
+    guard (0...100_000).contains(maskEpochs) else {
+      throw ValidationError("--mask-epochs must be 0 to 100000")
+    }
+    guard (0...100_000).contains(evaluateEvery) else {
+      throw ValidationError("--evaluate-every must be 0 to 100000")
+    }
     try LearningRate.check(learningRate)
+    if let values = stopAt?.values {
+      guard (1...2).contains(values.count), values.allSatisfy({ (0...100).contains($0) }), evaluateEvery > 0
+      else {
+        throw ValidationError(
+          "--stop-at takes one or two numbers from 0 to 100, and needs --evaluate-every 1 or more")
+      }
+    }
   }
 
-  private struct Record: Encodable {
-    var version: String, device: String, precision: Precision, seed: UInt64, dataset: String,
-      data_checksum: String
-    var images: Int, poisoned: Int, cross: Int, epochs: Int, seconds: Double
-    var metrics: Metrics
+  private var settings: TrainingSettings {
+    var settings = TrainingSettings()
+    settings.batch = sgd.batch
+    settings.learning_rate = Float(learningRate)
+    settings.schedule = schedule
+    settings.augmentation = augmentation.augmentation(flips: data.flips)
+    settings.momentum = Float(sgd.momentum)
+    settings.nesterov = sgd.nesterov
+    settings.weight_decay = Float(sgd.weightDecay)
+    settings.seed = common.seed
+    return settings
   }
 
   func run() throws {
     let (backend, log) = try common.open()
-    let file = try attack.load(seed: common.seed)
+    var file = try attack.load(seed: common.seed)
     let (training, test) = (try data.training(), try data.test())
-    try file.check(classes: training.classes)
+    try file?.check(classes: training.classes)
     let specification = NetworkSpecification(
       architecture, width: width, classes: training.classes, channels: training.channels,
       height: training.height, imageWidth: training.width, mean: mean?.values.map(Float.init) ?? [],
       deviation: std?.values.map(Float.init) ?? [])
+    let paths = InfectionFiles(output)
+    let identity = try RunIdentity(
+      InfectionSettings(
+        architecture: architecture.rawValue, width: specification.width, mean: specification.mean,
+        std: specification.deviation, dataset: data.dataset.rawValue, data_checksum: training.checksum,
+        attack: try file?.encoded(), epochs: epochs,
+        mask_epochs: file?.attack is Dynamic ? min(maskEpochs, epochs) : nil, training: settings,
+        precision: backend.device.precision))
+    if resume, let record = try paths.finished(identity) {
+      log.info("\(paths.record) is there: the run is finished")
+      return try record.print(asJSON: common.json)
+    }
     let weights = try Weights(specification.graph(), on: backend)
     try weights.initialise(seed: common.seed)
-    let poison = try PoisonedSet(training, file)
-    let images = try PoisonedTraining.load(training, file, poison, on: backend)
+    let poison = try file.map { try PoisonedSet(training, $0) }
+    let trainer = try VictimTraining.trainer(
+      weights, training, &file, poison, settings: settings, maskEpochs: min(maskEpochs, epochs))
+    let evaluator = try Evaluator(weights, test: test, attack: file)
     try Output.makeDirectory(output)
 
-    var settings = TrainingSettings()
-    settings.batch = sgd.batch
-    settings.augmentation = augmentation.augmentation(flips: data.flips)
-    settings.momentum = Float(sgd.momentum)
-    settings.weight_decay = Float(sgd.weightDecay)
-    settings.seed = common.seed
-    let trainer = try Trainer(weights, data: images, settings: settings)
-    let cross = poison.crossCount > 0 ? ", \(poison.crossCount) cross" : ""
+    let run = TrainingRun(
+      trainer, images: training.count, epochs: epochs,
+      evaluateEvery: evaluateEvery,
+      goal: stopAt.map { goal in
+        TrainingRun.Goal(acc: goal.values[0] / 100, asr: (goal.values.dropFirst().first ?? 0) / 100)
+      },
+      checkpoint: paths.checkpoint, identity: identity)
+    if resume {
+      try paths.announce(run.resume(), device: backend.device.identifier, epochs: run.history.count, log)
+    } else if FileManager.default.fileExists(atPath: paths.checkpoint) {
+      log.warning("\(paths.checkpoint) is there, and will be replaced: --resume would go on from it")
+    }
+    let cross = poison.map(\.crossCount).flatMap { $0 > 0 ? ", \($0) cross" : nil } ?? ""
     log.info(
-      "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison.count) poisoned\(cross)"
+      "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison?.count ?? 0) poisoned\(cross)"
     )
-    let clock = ContinuousClock()
-    let start = clock.now
-    for epoch in 0..<epochs {
-      let result = try trainer.epoch(
-        on: Array(0..<training.count), adversarialBatches: 0,
-        learningRate: { step, steps in
-          schedule.rate(
-            Float(learningRate), share: (Double(epoch) + Double(step) / Double(steps)) / Double(epochs))
-        },
-        progress: { done in
-          try Interruption.check("nothing was written; run the command again")
-          Terminal.shared.progress(
-            "epoch \(epoch + 1)/\(epochs)",
-            (Double(epoch) + Double(done) / Double(training.count)) / Double(epochs))
-        })
-      log.info(
-        "epoch \(epoch + 1)/\(epochs): loss \(String(format: "%.4f", result.loss)), accuracy \(Output.percent(result.accuracy))%"
-      )
-    }
-    try backend.synchronize()
-    let seconds = (clock.now - start).seconds
+    try run.run(observer(evaluator, paths) { log.info("\($0)") })
     Terminal.shared.clear()
-    let evaluator = try Evaluator(weights, test: test, attack: file)
-    let metrics = try evaluator.evaluate { done in
-      try Interruption.check("nothing was written; run the command again")
-      Terminal.shared.progress("evaluating", Double(done) / Double(evaluator.imageCount))
+    guard let metrics = run.history.last?.metrics else {
+      throw PBEError(.internal, "the last epoch was not measured")
     }
-    Terminal.shared.clear()
     let provenance = [
       "created_by": "pbe-gpu \(PBEGPU.version) infect", "dataset": data.dataset.rawValue,
       "seed": String(common.seed), "precision": backend.device.precision.rawValue,
     ]
-    try ModelFile.save(weights, specification, provenance: provenance, to: "\(output)/model.safetensors")
-    try AtomicFile.write(file.encoded(), to: "\(output)/attack.json")
-    let record = Record(
+    try ModelFile.save(weights, specification, provenance: provenance, to: paths.model)
+    if let file { try VictimTraining.save(file, to: paths, provenance: provenance) }
+    let record = InfectionRecord(
       version: PBEGPU.version, device: backend.device.identifier, precision: backend.device.precision,
       seed: common.seed, dataset: data.dataset.rawValue, data_checksum: training.checksum,
-      images: training.count,
-      poisoned: poison.count, cross: poison.crossCount, epochs: epochs, seconds: seconds, metrics: metrics)
-    try AtomicFile.write(Output.text(record) + "\n", to: "\(output)/infect.json")
-    if common.json {
-      try Output.json(record)
-    } else {
-      try Output.table(MetricsTable.rows([("infected", metrics)]))
-    }
+      settings_checksum: identity.checksum, images: training.count, poisoned: poison?.count ?? 0,
+      cross: poison?.crossCount ?? 0,
+      epochs: run.history.count, seconds: run.seconds, metrics: metrics, history: run.history)
+    try AtomicFile.write(Output.text(record) + "\n", to: paths.record)
+    paths.removeCheckpoint()
+    try record.print(asJSON: common.json)
+  }
+
+  private func observer(
+    _ evaluator: Evaluator, _ paths: InfectionFiles, log: @escaping (String) -> Void
+  ) -> TrainingRun.Observer {
+    let remedy = "the same command with --resume goes on from \(paths.checkpoint)"
+    return TrainingRun.Observer(
+      progress: { what, share in
+        try Interruption.check(remedy)
+        Terminal.shared.progress(what, share)
+      },
+      evaluate: { what, share in
+        try evaluator.evaluate { _ in
+          try Interruption.check(remedy)
+          Terminal.shared.progress(what, share)
+        }
+      },
+      finished: { report in
+        let epoch = report.epoch
+        var line =
+          "epoch \(epoch.epoch)/\(epochs): loss \(String(format: "%.4f", epoch.loss)), "
+          + "training accuracy \(Output.percent(epoch.accuracy))%"
+        if let metrics = epoch.metrics {
+          line += ", ACC \(Output.percent(metrics.acc))%"
+          if let asr = metrics.asr { line += ", ASR \(Output.percent(asr))%" }
+          if let cross = metrics.cross { line += ", cross \(Output.percent(cross))%" }
+        }
+        line += ", \(Int(report.imagesPerSecond)) images/s"
+        if report.secondsLeft > 0 { line += ", \(Terminal.duration(report.secondsLeft)) left" }
+        log(line)
+      },
+      prepared: log)
   }
 }
 

@@ -4,7 +4,7 @@ import PBE
 
 /// The attack that `infect` plants: a name with its defaults, or a file with everything.
 struct AttackOptions: ParsableArguments {
-  @Option(help: "The attack: badnet, or a JSON file (docs/attacks.md).")
+  @Option(help: "The attack: badnet, a JSON file (docs/attacks.md), or none for a clean model.")
   var attack: String
 
   @Option(help: "The target label of an all-to-one attack. Default: 0, or the file's.")
@@ -16,8 +16,9 @@ struct AttackOptions: ParsableArguments {
   @Option(help: "The share of the training set to poison. Default: 0.1, or the file's.")
   var poisonRate: Double?
 
-  /// The attack; poisons with `seed` unless the file says otherwise.
-  func load(seed: UInt64) throws -> AttackFile {
+  /// The attack, `nil` for none; poisons with `seed` unless the file says otherwise.
+  func load(seed: UInt64) throws -> AttackFile? {
+    if attack == "none" { return nil }
     var file: AttackFile
     if attack == BadNet.name {
       file = AttackFile(BadNet(), target: 0, poisonSeed: seed)
@@ -26,7 +27,7 @@ struct AttackOptions: ParsableArguments {
     } else {
       throw PBEError(
         .usage, "there is no attack \"\(attack)\"", at: "--attack",
-        remedy: "use badnet, or a JSON file (docs/attacks.md)")
+        remedy: "use badnet, a JSON file (docs/attacks.md), or none")
     }
     file.target = target ?? file.target
     file.mode = mode ?? file.mode

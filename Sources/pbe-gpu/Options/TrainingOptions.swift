@@ -19,6 +19,9 @@ struct SGDOptions: ParsableArguments {
   @Option(help: "The momentum of SGD.")
   var momentum = 0.9
 
+  @Flag(help: "Nesterov's variant of momentum.")
+  var nesterov = false
+
   @Option(help: "The L2 penalty of SGD.")
   var weightDecay = 5e-4
 

@@ -9,7 +9,7 @@ final class Terminal: @unchecked Sendable {
   private let isTerminal = isatty(2) != 0
   private var isQuiet = false
   private var showsLine = false
-  private var start: ContinuousClock.Instant?
+  private var start: (time: ContinuousClock.Instant, share: Double)?
   private var last: ContinuousClock.Instant?
   private let lock = NSLock()
 
@@ -33,13 +33,14 @@ final class Terminal: @unchecked Sendable {
     lock.withLock {
       guard isTerminal, !isQuiet else { return }
       let now = ContinuousClock.now
-      let start = self.start ?? now
+      // A resumed job begins somewhere on the way.
+      let start = self.start ?? (now, share)
       self.start = start
       if let last, now - last < .milliseconds(100) { return }
       last = now
-      let elapsed = (now - start).seconds
+      let (elapsed, done) = ((now - start.time).seconds, share - start.share)
       var line = "\(what)  \(Int(100 * min(1, share)))%"
-      if share > 0.01, elapsed > 1 { line += "  \(Self.duration(elapsed * (1 - share) / share)) left" }
+      if done > 0.01, elapsed > 1 { line += "  \(Self.duration(elapsed * (1 - share) / done)) left" }
       clearLine()
       // A line that wraps could not be taken back.
       write(String(line.prefix(Self.columns() - 1)))

@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 
 /// Trains the input-aware attack: first its mask generator, then pattern generator and victim together (METHOD, section
@@ -5,7 +6,7 @@ import Kernels
 ///
 /// The official code never clears the pattern generator's gradients, so that each step follows the sum of all before it.
 /// Here each step follows its own.
-public final class DynamicTrainer {
+public final class DynamicTrainer: EpochTrainer {
   /// What one epoch of the first stage did.
   public struct MaskEpoch: Sendable {
     /// The mean diversity loss, before each update.
@@ -16,23 +17,22 @@ public final class DynamicTrainer {
 
   /// The generators.
   public let generators: Generators
-  private let weights: Weights
-  private let settings: TrainingSettings
+  /// The victim.
+  public let weights: Weights
+  /// How the victim is trained; also the batches, the augmentation and the seed of both stages.
+  public let settings: TrainingSettings
+  /// How far it is. The steps are those of the present stage.
+  public private(set) var position = Trainer.Position()
+  private let maskEpochs: Int
   private let data: DeviceImages
   private let batches: RoleBatches
   private let diversityWeight: Float
+  private let masks: MaskTraining
   private let optimizer: Optimizer
   private let generatorOptimizer: AdamOptimizer
   private let rows: Tensor, totals: Tensor, diversity: Tensor
-  private var masks: MaskTraining?
   /// Forward, backward, the victim's update; then the generator's, whose learning rate is its own.
   private var stage: (step: any Executable, update: any Executable)?
-  /// Epochs done in both stages, which the random numbers are keyed by.
-  private var epochs: UInt32 = 0
-  private var steps: UInt32 = 0
-
-  /// The learning rate that both generators start with.
-  public static let generatorLearningRate: Float = 0.01
 
   /// Creates a trainer. Throws `badData` when the poisoned set has too few images of a role, `device` when there is not
   /// enough memory.
@@ -41,76 +41,87 @@ public final class DynamicTrainer {
   ///   - weights: the victim.
   ///   - training: the images.
   ///   - poison: their labels and roles.
+  ///   - maskEpochs: epochs of the first stage.
   ///   - diversityWeight: the weight of the diversity loss, for images in [0, 1].
   public init(
     _ weights: Weights, generators: Generators, training: LabeledImages, poison: PoisonedSet,
-    settings: TrainingSettings, diversityWeight: Float = 1
+    settings: TrainingSettings, maskEpochs: Int, diversityWeight: Float = 1
   ) throws {
     let backend = weights.backend
     self.weights = weights
     self.generators = generators
     self.settings = settings
+    self.maskEpochs = maskEpochs
     self.diversityWeight = diversityWeight
     batches = try RoleBatches(poison.roles, batch: settings.batch, seed: settings.seed)
     data = try DeviceImages(training, on: backend, labels: poison.labels)
-    optimizer = try Optimizer(weights, momentum: settings.momentum, weightDecay: settings.weight_decay)
+    masks = try MaskTraining(generators, data: data, settings: settings, diversityWeight: diversityWeight)
+    optimizer = try Optimizer(
+      weights, momentum: settings.momentum, nesterov: settings.nesterov, weightDecay: settings.weight_decay)
     generatorOptimizer = try AdamOptimizer(generators.pattern, beta1: 0.5, beta2: 0.9)
     rows = try backend.makeTensor(Shape(batches.count * batches.batch, 1), type: .int32)
     totals = try backend.makeTensor(.vector(2))
     diversity = try backend.makeTensor(.vector(1))
   }
 
-  /// One epoch of the first stage. The learning rate falls to a tenth after 40% and again after 80% of the stage.
+  /// The generators' learning rate: 0.01, and a tenth less with each fall.
+  static func generatorRate(falls: Int) -> Float { (0..<falls).reduce(0.01) { rate, _ in rate / 10 } }
+
+  /// One epoch of the first stage, or the rest of one. The learning rate falls after 40% and after 80% of the stage.
   ///
-  /// - Parameters:
-  ///   - epoch: from 0.
-  ///   - epochs: how many the stage has.
-  ///   - progress: called after each step with the share of the epoch that is done; throwing stops.
-  public func maskEpoch(
-    _ epoch: Int, of epochs: Int, progress: (_ share: Double) throws -> Void = { _ in }
-  ) throws -> MaskEpoch {
-    let training =
-      try masks
-      ?? MaskTraining(generators, data: data, settings: settings, diversityWeight: diversityWeight)
-    masks = training
-    let falls = [0.4, 0.8].count { Double(epoch) >= $0 * Double(epochs) }
-    let result = try training.epoch(
-      self.epochs, learningRate: Self.falling(falls), progress: progress)
-    self.epochs += 1
-    // Its activations are as large as the second stage's, and it is not needed any more.
-    if epoch + 1 >= epochs { masks = nil }
+  /// - Parameter progress: called after each step with the share of the epoch that is done; throwing stops.
+  func maskEpoch(progress: (_ share: Double) throws -> Void = { _ in }) throws -> MaskEpoch {
+    let result = try masks.epoch(of: maskEpochs, at: &position, progress: progress)
+    if position.prepared >= maskEpochs {
+      position.steps = 0
+      masks.finish()
+    }
     return result
   }
 
-  private static func falling(_ times: Int) -> Float {
-    (0..<times).reduce(generatorLearningRate) { rate, _ in rate / 10 }
+  public func prepare(
+    progress: (_ what: String, _ share: Double) throws -> Void, reached: (_ line: String) throws -> Void
+  ) throws {
+    while position.prepared < maskEpochs {
+      let done = Double(position.prepared)
+      let label = "mask epoch \(position.prepared + 1)/\(maskEpochs)"
+      let result = try maskEpoch { try progress(label, (done + $0) / Double(maskEpochs)) }
+      try reached(
+        "\(label): diversity loss \(Self.rounded(result.diversity)), excess of the mask "
+          + Self.rounded(result.density))
+    }
   }
 
-  /// One epoch of the second stage.
+  private static func rounded(_ number: Double) -> String { String(format: "%.4f", number) }
+
+  /// One epoch of the second stage, or the rest of one. The generator's learning rate falls after a third, a half, two
+  /// thirds and five sixths of the run, as in the official code's 600 epochs. Of `count` images as many are taken as make
+  /// whole batches.
   ///
-  /// - Parameters:
-  ///   - share: how much of the stage is done, from 0 to 1: the generator's learning rate falls to a tenth after a third,
-  ///     a half, two thirds and five sixths of it, as in the official code's 600 epochs.
-  ///   - learningRate: the victim's learning rate for each step, by its number in the epoch and the number of steps.
-  ///   - progress: called after each step with the number of images done; throwing stops.
-  /// - Returns: the victim's mean loss and accuracy on the treated images, before each update. Throws `badData` when the
-  ///   loss is not finite.
+  /// Returns the victim's mean loss and accuracy on the treated images, before each update. Throws `badData` when the loss
+  /// is not finite.
   public func epoch(
-    share: Double, learningRate: (_ step: Int, _ steps: Int) -> Float,
-    progress: (_ done: Int) throws -> Void = { _ in }
+    count: Int, share: Double, learningRate: (_ step: Int, _ steps: Int) -> Float,
+    progress: (_ done: Int) throws -> Void
   ) throws -> Trainer.Epoch {
     let stage = try self.stage ?? compile()
     self.stage = stage
     let backend = weights.backend
-    try backend.write(batches.order(epoch: epochs), to: rows)
-    try backend.write([Float(0), 0], to: totals)
-    try backend.write([Float(0)], to: diversity)
-    let generatorRate = Self.falling([2.0, 3, 4, 5].count { share >= $0 / 6 })
+    // Both stages' epochs count, so that no random number is drawn twice.
+    let epoch = UInt32(maskEpochs) + position.epochs
+    try backend.write(batches.order(epoch: epoch), to: rows)
+    if position.stepsOfEpoch == 0 {
+      try backend.write([Float(0), 0], to: totals)
+      try backend.write([Float(0)], to: diversity)
+    }
+    let generatorRate = Self.generatorRate(falls: [2.0, 3, 4, 5].count { share >= $0 / 6 })
     var pace = QueuePace(backend)
-    for step in 0..<batches.count {
-      steps += 1
+    while position.stepsOfEpoch < batches.count {
+      let step = position.stepsOfEpoch
+      position.steps += 1
+      position.stepsOfEpoch += 1
       var parameters = RunParameters(
-        rowOffset: Int32(step * batches.batch), epoch: epochs, step: steps,
+        rowOffset: Int32(step * batches.batch), epoch: epoch, step: position.steps,
         learningRate: learningRate(step, batches.count))
       try stage.step.run(parameters)
       parameters.learningRate = generatorRate
@@ -118,11 +129,12 @@ public final class DynamicTrainer {
       try pace.handedOut()
       try progress((step + 1) * batches.batch)
     }
-    epochs += 1
+    position.epochs += 1
+    position.stepsOfEpoch = 0
     let sums = try backend.read(totals)
     guard sums[0].isFinite, try backend.read(diversity)[0].isFinite else {
       throw PBEError(
-        .badData, "training diverged: the loss is not finite after epoch \(epochs)",
+        .badData, "training diverged: the loss is not finite after epoch \(position.epochs)",
         at: backend.device.identifier, remedy: "use a smaller --learning-rate")
     }
     let images = batches.count * batches.batch
@@ -198,5 +210,30 @@ public final class DynamicTrainer {
       settings.augmentation?.apply(to: loaded.images, samples: loaded.samples, seed: settings.seed, in: &program)
       ?? loaded.images
     return (images, loaded)
+  }
+
+  // MARK: - Checkpoints
+
+  public func save(to checkpoint: inout RunCheckpoint, as name: String) throws {
+    let backend = weights.backend
+    try checkpoint.save(weights, as: "\(name)/network")
+    try checkpoint.save(optimizer.velocities, as: "\(name)/velocity", on: backend)
+    try checkpoint.save(generators.pattern, as: "\(name)/pattern")
+    try checkpoint.save(generators.mask, as: "\(name)/mask")
+    try generatorOptimizer.save(to: &checkpoint, as: "\(name)/pattern-adam", on: backend)
+    try masks.save(to: &checkpoint, as: "\(name)/mask-training")
+    try checkpoint.save(["totals": totals, "diversity": diversity], as: name, on: backend)
+  }
+
+  public func restore(from checkpoint: RunCheckpoint, as name: String, at position: Trainer.Position) throws {
+    let backend = weights.backend
+    try checkpoint.restore(weights, from: "\(name)/network")
+    try checkpoint.restore(optimizer.velocities, from: "\(name)/velocity", on: backend)
+    try checkpoint.restore(generators.pattern, from: "\(name)/pattern")
+    try checkpoint.restore(generators.mask, from: "\(name)/mask")
+    try generatorOptimizer.restore(from: checkpoint, as: "\(name)/pattern-adam", on: backend)
+    try masks.restore(from: checkpoint, as: "\(name)/mask-training")
+    try checkpoint.restore(["totals": totals, "diversity": diversity], from: name, on: backend)
+    self.position = position
   }
 }

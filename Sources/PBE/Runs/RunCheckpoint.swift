@@ -1,0 +1,138 @@
+import Foundation
+import Kernels
+
+/// The state of a run between two steps, in one file: tensors of any number of networks and optimizers under names of
+/// their own, a JSON text that says how far the run is, and the run's identity, which must match when it goes on.
+///
+/// The file is safetensors; everything but the tensors is metadata. It is written whole or not at all, and carries a
+/// checksum of all that.
+public struct RunCheckpoint: Sendable {
+  /// Whose it is.
+  public let identity: RunIdentity
+  /// The device that it was written on: on another one the run goes on, but not bit for bit.
+  public private(set) var device: String
+  /// The file that it was read from.
+  private let place: String
+  private var tensors = StateDictionary()
+  private var progress = ""
+
+  private static let version = "1"
+  private static let remedy = "delete the file to start over"
+
+  /// An empty checkpoint of a run on a device.
+  public init(_ identity: RunIdentity, device: String) {
+    self.identity = identity
+    self.device = device
+    place = "checkpoint"
+  }
+
+  // MARK: - Contents
+
+  /// Remembers how far the run is. Throws `internal` when the value can't be encoded.
+  public mutating func setProgress(_ value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    do { progress = String(decoding: try encoder.encode(value), as: UTF8.self) } catch {
+      throw PBEError(.internal, "the run's progress can't be encoded: \(error)")
+    }
+  }
+
+  /// How far the run is. Throws `badData` when that is not what this kind of run writes.
+  public func progress<Value: Decodable>(as type: Value.Type) throws -> Value {
+    do { return try JSONDecoder().decode(type, from: Data(progress.utf8)) } catch {
+      throw PBEError(.badData, "the run's progress can't be read", at: place, remedy: Self.remedy)
+    }
+  }
+
+  /// Copies a network's parameters and statistics from its device, under `name`.
+  public mutating func save(_ weights: Weights, as name: String) throws {
+    for (key, tensor) in try weights.state().entries { tensors["\(name)/\(key)"] = tensor }
+  }
+
+  /// Copies a network's parameters and statistics back. Throws `badData` when they are not those of the network.
+  public func restore(_ weights: Weights, from name: String) throws {
+    var state = StateDictionary()
+    for (key, tensor) in tensors.entries where key.hasPrefix("\(name)/") {
+      state[String(key.dropFirst(name.count + 1))] = tensor
+    }
+    try weights.load(state, place: place)
+  }
+
+  /// Copies float32 tensors from their device: an optimizer's state, sums.
+  public mutating func save(_ values: [String: Tensor], as name: String, on backend: any Backend) throws {
+    for (key, tensor) in values {
+      let numbers: [Float] = try backend.read(tensor)
+      tensors["\(name)/\(key)"] = HostTensor(numbers, shape: [numbers.count])
+    }
+  }
+
+  /// Copies float32 tensors back. Throws `badData` when one is missing or of another size.
+  public func restore(_ values: [String: Tensor], from name: String, on backend: any Backend) throws {
+    for (key, tensor) in values {
+      guard let saved = tensors["\(name)/\(key)"], saved.type == .float32, saved.count == tensor.shape.count
+      else {
+        throw PBEError(
+          .badData, "the checkpoint has no \(name)/\(key) of \(tensor.shape.count) numbers", at: place,
+          remedy: Self.remedy)
+      }
+      try backend.write(saved.floats(), to: tensor)
+    }
+  }
+
+  // MARK: - The file
+
+  /// Writes the checkpoint, all or nothing. Throws as ``AtomicFile`` does.
+  public func write(to path: String) throws {
+    var metadata = [
+      "format_version": Self.version, "kind": "checkpoint", "settings": identity.text, "progress": progress,
+      "device": device,
+    ]
+    metadata["checksum"] = Self.checksum(tensors, metadata)
+    try Safetensors.write(tensors, metadata: metadata, to: path)
+  }
+
+  /// Reads the checkpoint at `path`; `nil` when there is no such file. Throws `badData` when it is damaged, and `usage`
+  /// when it belongs to another run than `identity`.
+  public static func read(_ path: String, identity: RunIdentity) throws -> RunCheckpoint? {
+    guard InputFile.exists(path) else { return nil }
+    let file = try Checkpoint.load(path)
+    let metadata = file.metadata
+    guard metadata["kind"] == "checkpoint", metadata["format_version"] == version else {
+      throw PBEError(
+        .badData, "this is no checkpoint of a run that this version can go on with", at: path, remedy: remedy)
+    }
+    guard metadata["checksum"] == checksum(file.state, metadata.filter { $0.key != "checksum" }) else {
+      throw PBEError(
+        .badData, "the checkpoint is damaged: its checksum is another one", at: path, remedy: remedy)
+    }
+    let found = try RunIdentity(text: metadata["settings"] ?? "", place: path)
+    if let difference = found.difference(from: identity) {
+      throw PBEError(
+        .usage, "the checkpoint belongs to another run: its \(difference)", at: path,
+        remedy: "give the same options and data, or start over without --resume")
+    }
+    return RunCheckpoint(
+      identity: found, device: metadata["device"] ?? "", place: path, tensors: file.state,
+      progress: metadata["progress"] ?? "")
+  }
+
+  private init(
+    identity: RunIdentity, device: String, place: String, tensors: StateDictionary, progress: String
+  ) {
+    self.identity = identity
+    self.device = device
+    self.place = place
+    self.tensors = tensors
+    self.progress = progress
+  }
+
+  private static func checksum(_ tensors: StateDictionary, _ metadata: [String: String]) -> String {
+    var sum = Checksum()
+    for (key, value) in metadata.sorted(by: { $0.key < $1.key }) { sum.update(Array("\(key)\0\(value)\0".utf8)) }
+    for (name, tensor) in tensors.entries.sorted(by: { $0.name < $1.name }) {
+      sum.update(Array("\(name)\0".utf8))
+      sum.update(tensor.bytes)
+    }
+    return sum.hex
+  }
+}
