@@ -109,7 +109,7 @@ struct EraseCommand: ParsableCommand {
     let (backend, log) = try common.open()
     let test = try data.test()
     let file = try model.load(for: test)
-    let attackFile = try attack.map(AttackFile.load)
+    let attackFile = try attack.map { try AttackFile.load($0) }
     let weights = try file.weights(on: backend, place: model.model)
     let evaluator = try Evaluator(weights, test: test, attack: attackFile)
     // Read before the long work begins: a missing file is known at once.
