@@ -55,7 +55,9 @@ public final class Weights: Sendable {
   }
 
   /// PyTorch's default initial values: uniform in +-1/sqrt(fan-in); batch norm starts as the identity.
-  public func initialise(seed: UInt64) throws { try initialise(seed: seed, purpose: RandomPurpose.initialWeights) }
+  public func initialise(seed: UInt64) throws {
+    try initialise(seed: seed, purpose: RandomPurpose.initialWeights)
+  }
 
   /// Networks that are trained together draw their values for purposes of their own.
   func initialise(seed: UInt64, purpose: UInt32) throws {

@@ -15,7 +15,8 @@ public protocol EpochTrainer: AnyObject {
   ///   - progress: called after each step with what is being done and the share of it that is done; throwing stops.
   ///   - reached: called where a checkpoint is worth its while, with a line for the log.
   func prepare(
-    progress: (_ what: String, _ share: Double) throws -> Void, reached: (_ line: String) throws -> Void) throws
+    progress: (_ what: String, _ share: Double) throws -> Void, reached: (_ line: String) throws -> Void)
+    throws
 
   /// One pass over the `count` images of the data set, or the rest of one.
   ///

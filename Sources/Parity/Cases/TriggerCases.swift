@@ -45,7 +45,8 @@ extension ParityTable {
           p.append(
             .applyTrigger(
               ApplyTrigger(
-                input: p.bind(x), pattern: p.bind(pattern), mask: p.bind(mask), flags: flags.map { p.bind($0) },
+                input: p.bind(x), pattern: p.bind(pattern), mask: p.bind(mask),
+                flags: flags.map { p.bind($0) },
                 output: p.bind(output), kind: .blend, clip: false)))
         }
       }
@@ -114,7 +115,8 @@ extension ParityTable {
     p.append(
       .diversityLoss(
         DiversityLoss(
-          inputDistances: distances[0], outputDistances: distances[1], outputs: p.bind(y), total: p.bind(total),
+          inputDistances: distances[0], outputDistances: distances[1], outputs: p.bind(y),
+          total: p.bind(total),
           outputsGradient: p.bind(dy), gradientScale: 1.5)))
   }
 }

@@ -29,7 +29,9 @@ struct InfectCommand: ParsableCommand {
   @Option(help: "Passes over the training set.")
   var epochs = 20
 
-  @Option(help: "Passes over the training set that train the mask generator of the attack dynamic, at most --epochs.")
+  @Option(
+    help:
+      "Passes over the training set that train the mask generator of the attack dynamic, at most --epochs.")
   var maskEpochs = 25
 
   @Option(help: "The highest learning rate.")

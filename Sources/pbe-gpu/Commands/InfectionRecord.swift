@@ -52,7 +52,8 @@ struct InfectionFiles {
     guard let origin else { return log.info("there is no checkpoint in \(checkpoint): starting") }
     log.info("going on from \(checkpoint), after \(epochs) epochs")
     if origin != device {
-      log.warning("the checkpoint is from \(origin): the result will differ by rounding from a run on one device")
+      log.warning(
+        "the checkpoint is from \(origin): the result will differ by rounding from a run on one device")
     }
   }
 

@@ -53,7 +53,8 @@ public struct Dynamic: Attack {
   public func resolvingPaths(from directory: String) -> Dynamic {
     var result = self
     if let generators, !generators.hasPrefix("/") {
-      result.generators = URL(fileURLWithPath: directory).appendingPathComponent(generators).standardizedFileURL.path
+      result.generators =
+        URL(fileURLWithPath: directory).appendingPathComponent(generators).standardizedFileURL.path
     }
     return result
   }
@@ -65,7 +66,8 @@ public struct Dynamic: Attack {
         .badData, "cross_ratio \(cross) or diversity \(diversity) is out of range", at: "attack dynamic",
         remedy: "use 0 to 9 and 0 to 1000")
     }
-    return try Generators(for: image, size: Generators.Size(for: image, width: width, levels: levels), on: backend)
+    return try Generators(
+      for: image, size: Generators.Size(for: image, width: width, levels: levels), on: backend)
   }
 
   public func makeTrigger(image: Shape, seed: UInt64, on backend: any Backend) throws -> any Trigger {

@@ -25,12 +25,12 @@ public final class DynamicTrainer: EpochTrainer {
   public private(set) var position = Trainer.Position()
   private let maskEpochs: Int
   private let data: DeviceImages
-  private let batches: RoleBatches
+  let batches: RoleBatches
   private let diversityWeight: Float
   private let masks: MaskTraining
   private let optimizer: Optimizer
-  private let generatorOptimizer: AdamOptimizer
-  private let rows: Tensor, totals: Tensor, diversity: Tensor
+  let generatorOptimizer: AdamOptimizer
+  let rows: Tensor, totals: Tensor, diversity: Tensor
   /// Forward, backward, the victim's update; then the generator's, whose learning rate is its own.
   private var stage: (step: any Executable, update: any Executable)?
 
@@ -154,8 +154,8 @@ public final class DynamicTrainer: EpochTrainer {
     return (compiled[0], compiled[1])
   }
 
-  /// One step: load, make patterns and masks, put them on, train the victim, and the generator's gradients.
-  private func stepProgram() throws -> Program {
+  /// One step but for the generator's update: load, make patterns and masks, put them on, train the victim, and the generator's gradients.
+  func stepProgram() throws -> Program {
     let backend = weights.backend
     var program = Program()
     let (images, loaded) = try load(batches.batch, in: &program)
@@ -204,10 +204,13 @@ public final class DynamicTrainer: EpochTrainer {
 
   /// The run's batch, or its first rows, augmented. Augmentation comes before this trigger: its gradient doesn't pass
   /// through the resampling.
-  private func load(_ count: Int, in program: inout Program) throws -> (images: Value, batch: DeviceImages.Batch) {
+  private func load(_ count: Int, in program: inout Program) throws -> (
+    images: Value, batch: DeviceImages.Batch
+  ) {
     let loaded = try data.load(count, rows: rows, in: &program)
     let images =
-      settings.augmentation?.apply(to: loaded.images, samples: loaded.samples, seed: settings.seed, in: &program)
+      settings.augmentation?.apply(
+        to: loaded.images, samples: loaded.samples, seed: settings.seed, in: &program)
       ?? loaded.images
     return (images, loaded)
   }

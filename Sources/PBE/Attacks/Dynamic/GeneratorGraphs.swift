@@ -2,7 +2,8 @@ import Kernels
 
 extension Graph {
   /// A convolution with bias, batch norm and, if wanted, ReLU.
-  private mutating func generatorBlock(_ x: Int, _ name: String, channels: Int, activates: Bool = true) -> Int {
+  private mutating func generatorBlock(_ x: Int, _ name: String, channels: Int, activates: Bool = true) -> Int
+  {
     let sums = convolution(x, "\(name).conv", channels: channels, kernel: 3, padding: 1, bias: true)
     let normalised = batchNorm(sums, "\(name).norm", momentum: 0.05)
     return activates ? activation(normalised) : normalised
@@ -17,7 +18,8 @@ extension Graph {
   private mutating func normaliseAll(_ x: Int, mean: Float, deviation: Float) -> Int {
     let channels = nodes[x].shape.c
     return normalise(
-      x, mean: Array(repeating: mean, count: channels), deviation: Array(repeating: deviation, count: channels))
+      x, mean: Array(repeating: mean, count: channels),
+      deviation: Array(repeating: deviation, count: channels))
   }
 
   /// The encoder-decoder that both generators of the input-aware attack share (METHOD, section 2.4). The caller has

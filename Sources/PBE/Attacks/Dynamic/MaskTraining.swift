@@ -16,7 +16,9 @@ final class MaskTraining {
   /// The weight of the mask's size beside that of diversity.
   static let densityWeight: Float = 100
 
-  init(_ generators: Generators, data: DeviceImages, settings: TrainingSettings, diversityWeight: Float) throws {
+  init(_ generators: Generators, data: DeviceImages, settings: TrainingSettings, diversityWeight: Float)
+    throws
+  {
     let backend = data.backend
     self.generators = generators
     self.data = data

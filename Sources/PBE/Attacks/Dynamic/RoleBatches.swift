@@ -36,7 +36,9 @@ struct RoleBatches {
         .badData,
         "\(members[0].count) poisoned, \(members[1].count) cross and \(members[2].count) clean images don't make "
           + "batches of \(batch)", at: "attack dynamic",
-        remedy: "the attack needs poisoned images, and as many clean ones as cross ones: change the poison rate or --batch")
+        remedy:
+          "the attack needs poisoned images, and as many clean ones as cross ones: change the poison rate or --batch"
+      )
     }
   }
 
