@@ -15,7 +15,7 @@ struct PBEGPU: ParsableCommand {
     version: version,
     subcommands: [
       DevicesCommand.self, InfectCommand.self, EvaluateCommand.self, EraseCommand.self, ShowCommand.self,
-      BenchCommand.self, ParityCommand.self, TuneCommand.self,
+      SweepCommand.self, BenchCommand.self, ParityCommand.self, TuneCommand.self,
     ])
 
   /// The version of the program, also recorded in the files it writes.

@@ -142,7 +142,8 @@ public final class Trainer {
       position.steps += 1
       position.stepsOfEpoch += 1
       let parameters = RunParameters(
-        rowOffset: Int32(first), epoch: position.epochs, step: position.steps, learningRate: learningRate(step, count))
+        rowOffset: Int32(first), epoch: position.epochs, step: position.steps,
+        learningRate: learningRate(step, count))
       try plan.load.run(parameters)
       if step < adversarialBatches {
         try plan.start.run(parameters)

@@ -128,7 +128,9 @@ public struct RunCheckpoint: Sendable {
 
   private static func checksum(_ tensors: StateDictionary, _ metadata: [String: String]) -> String {
     var sum = Checksum()
-    for (key, value) in metadata.sorted(by: { $0.key < $1.key }) { sum.update(Array("\(key)\0\(value)\0".utf8)) }
+    for (key, value) in metadata.sorted(by: { $0.key < $1.key }) {
+      sum.update(Array("\(key)\0\(value)\0".utf8))
+    }
     for (name, tensor) in tensors.entries.sorted(by: { $0.name < $1.name }) {
       sum.update(Array("\(name)\0".utf8))
       sum.update(tensor.bytes)

@@ -133,7 +133,7 @@ struct InfectCommand: ParsableCommand {
     } else if FileManager.default.fileExists(atPath: paths.checkpoint) {
       log.warning("\(paths.checkpoint) is there, and will be replaced: --resume would go on from it")
     }
-    let cross = poison.map(\.crossCount).flatMap { $0 > 0 ? ", \($0) cross" : nil } ?? ""
+    let cross = (poison?.crossCount).flatMap { $0 > 0 ? ", \($0) cross" : nil } ?? ""
     log.info(
       "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison?.count ?? 0) poisoned\(cross)"
     )

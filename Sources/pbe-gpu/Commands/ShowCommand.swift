@@ -39,7 +39,7 @@ struct ShowCommand: ParsableCommand {
   func run() throws {
     let (backend, _) = try common.open()
     guard let file = try attack.load(seed: common.seed) else {
-      throw PBEError(.usage, "there is nothing to show", at: "--attack", remedy: "name an attack")
+      throw PBEError(.usage, "there is nothing to show without an attack", at: "--attack", remedy: "name one")
     }
     let test = try data.test()
     try file.check(classes: test.classes)

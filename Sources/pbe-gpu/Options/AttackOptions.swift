@@ -6,7 +6,7 @@ import PBE
 struct AttackOptions: ParsableArguments {
   @Option(
     help:
-      "The attack: \(Attacks.names.joined(separator: ", ")); a JSON file, whose name ends in .json (docs/attacks.md); or none, for a clean model."
+      "The attack: \(Attacks.names.joined(separator: ", ")), a JSON file, whose name ends in .json (docs/attacks.md), or none for a clean model."
   )
   var attack: String
 

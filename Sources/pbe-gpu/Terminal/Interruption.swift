@@ -26,8 +26,11 @@ enum Interruption {
     signal(SIGXFSZ, SIG_IGN)
   }
 
+  /// Whether a signal has come.
+  static var isRequested: Bool { requested.load(ordering: .relaxed) }
+
   /// Throws `interrupted` when a signal has come; `remedy` says what is left and how to go on.
   static func check(_ remedy: String) throws {
-    if requested.load(ordering: .relaxed) { throw PBEError(.interrupted, "interrupted", remedy: remedy) }
+    if isRequested { throw PBEError(.interrupted, "interrupted", remedy: remedy) }
   }
 }

@@ -1,0 +1,160 @@
+import Foundation
+import Kernels
+
+/// The results of a sweep's finished cells, read from their JSON records, as tables.
+public struct SweepResults {
+  /// One cell.
+  public struct Row {
+    /// The cell.
+    public let cell: SweepCell
+    /// How far it is.
+    public let state: SweepCellFolder.State
+    /// The record's numbers, texts and truth values by path, `metrics.acc`; empty unless it is finished.
+    public let values: [String: String]
+    /// What went wrong, if anything.
+    public let error: String?
+
+    func number(_ key: String) -> Double? { values[key].flatMap(Double.init) }
+  }
+
+  /// The cells in the file's order.
+  public let rows: [Row]
+  private let file: SweepFile
+
+  /// Reads what is there. Throws `badData` for a record that is no JSON.
+  public init(_ file: SweepFile, output: String) throws {
+    self.file = file
+    rows = try file.cells.map { cell in
+      let folder = SweepCellFolder(cell, command: file.command, output: output)
+      let state = folder.state
+      return Row(
+        cell: cell, state: state, values: state == .finished ? try Self.values(folder.recordPath) : [:],
+        error: state == .failed ? folder.record?.error : nil)
+    }
+  }
+
+  private static func values(_ path: String) throws -> [String: String] {
+    let remedy = "delete the cell's folder, and run the sweep again"
+    let bytes = try InputFile.read(path, limit: 1 << 28, remedy: remedy)
+    var result: [String: String] = [:]
+    func walk(_ value: StrictJSON, _ path: String) {
+      switch value {
+      case .bool(let flag): result[path] = "\(flag)"
+      case .integer(let number): result[path] = "\(number)"
+      case .otherNumber(let text), .string(let text): result[path] = text
+      case .object(let members):
+        for (name, value) in members { walk(value, path.isEmpty ? name : "\(path).\(name)") }
+      case .null, .array: break
+      }
+    }
+    walk(try StrictJSON.parse(bytes[...], place: path), "")
+    return result
+  }
+
+  // MARK: - CSV
+
+  /// A line per cell: name, state, labels, and everything that any record holds.
+  public var csv: String {
+    let keys = Set(rows.flatMap(\.values.keys)).sorted()
+    let header = ["cell", "state"] + file.axes.map { "axis.\($0)" } + keys
+    let lines = rows.map { row in
+      [row.cell.name, row.state.rawValue] + file.axes.map { row.cell.labels[$0] ?? "" }
+        + keys.map { row.values[$0] ?? "" }
+    }
+    return ([header] + lines).map { $0.map(Self.quoted).joined(separator: ",") + "\n" }.joined()
+  }
+
+  private static func quoted(_ text: String) -> String {
+    guard text.contains(where: { ",\"".contains($0) || $0.isNewline }) else { return text }
+    return "\"\(text.replacingOccurrences(of: "\"", with: "\"\""))\""
+  }
+
+  // MARK: - Markdown
+
+  private struct Column {
+    var title: String
+    var text: (Row) -> String?
+  }
+
+  /// A table of the finished cells, and the names of the others. Rates are in per cent; the difference to the baseline is in
+  /// points of accuracy.
+  public var markdown: String {
+    let varying = file.axes.filter { axis in Set(rows.map { $0.cell.labels[axis] }).count > 1 }
+    var columns = varying.map { axis in Column(title: axis) { $0.cell.labels[axis] } }
+    for key in Self.metrics where rows.contains(where: { $0.values[key.path] != nil }) {
+      columns.append(Column(title: key.title) { $0.number(key.path).map { Self.points($0) } })
+      if key.path.hasSuffix("acc"), !file.baseline.isEmpty, key.path == Self.accuracy(of: rows) {
+        columns.append(Column(title: "ACC, difference") { self.difference($0, key.path) })
+      }
+    }
+    columns.append(Column(title: "seconds") { $0.number("seconds").map { String(format: "%.0f", $0) } })
+    let finished = rows.filter { $0.state == .finished }
+    var lines: [String] = []
+    if !finished.isEmpty {
+      lines.append(Self.line(columns.map(\.title)))
+      lines.append(Self.line(columns.map { _ in "---" }))
+      lines += finished.map { row in Self.line(columns.map { $0.text(row) ?? "-" }) }
+      lines.append("")
+      var note = file.axes.filter { !varying.contains($0) }
+        .map { "\($0) \(rows.first?.cell.labels[$0] ?? "")" }
+      for key in ["device", "precision", "version"] {
+        let values = Set(finished.compactMap { $0.values[key] }).sorted()
+        if !values.isEmpty { note.append("\(key) \(values.joined(separator: " and "))") }
+      }
+      if !file.baseline.isEmpty {
+        let labels = file.baseline.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+        note.append("differences, in points, are to \(labels.joined(separator: ", "))")
+      }
+      lines.append(note.joined(separator: "; ").capitalisedFirst + ".")
+    }
+    let others = rows.filter { $0.state != .finished }
+    if !others.isEmpty {
+      let names = others.map { row in
+        row.state == .missing ? row.cell.name : "\(row.cell.name) (\(row.state.rawValue))"
+      }
+      lines.append("Not there yet: \(names.joined(separator: ", ")).")
+    }
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  private static let metrics: [(path: String, title: String)] = [
+    ("metrics.acc", "ACC"), ("metrics.asr", "ASR"), ("metrics.ra", "RA"), ("metrics.cross", "cross"),
+    ("before.acc", "ACC before"), ("before.asr", "ASR before"), ("after.acc", "ACC after"),
+    ("after.asr", "ASR after"), ("after.ra", "RA after"), ("der", "DER"),
+  ]
+
+  /// The accuracy that is compared with the baseline's.
+  private static func accuracy(of rows: [Row]) -> String {
+    rows.contains { $0.values["after.acc"] != nil } ? "after.acc" : "metrics.acc"
+  }
+
+  private func difference(_ row: Row, _ key: String) -> String? {
+    let labels = row.cell.labels.merging(file.baseline) { $1 }
+    guard labels != row.cell.labels, let own = row.number(key),
+      let other = rows.first(where: { $0.cell.labels == labels })?.number(key)
+    else { return nil }
+    return String(format: "%+.2f", 100 * (own - other))
+  }
+
+  private static func points(_ fraction: Double) -> String { String(format: "%.2f", 100 * fraction) }
+
+  private static func line(_ cells: [String]) -> String {
+    // Labels and names of devices go into the table as they are, but a bar would end a cell.
+    "| \(cells.map { $0.replacingOccurrences(of: "|", with: "\\|") }.joined(separator: " | ")) |"
+  }
+
+  /// `text` with the table between this sweep's markers; without markers, in a new section at the end.
+  public func inserted(into text: String) -> String {
+    let (begin, end) = ("<!-- sweep \(file.name): begin -->", "<!-- sweep \(file.name): end -->")
+    let section = "\(begin)\n\n\(markdown)\n\(end)"
+    if let first = text.range(of: begin), let last = text[first.upperBound...].range(of: end) {
+      return text.replacingCharacters(in: first.lowerBound..<last.upperBound, with: section)
+    }
+    let gap = text.isEmpty ? "" : text.hasSuffix("\n") ? "\n" : "\n\n"
+    return "\(text)\(gap)## Sweep \(file.name)\n\n\(section)\n"
+  }
+}
+
+extension String {
+  fileprivate var capitalisedFirst: String { prefix(1).uppercased() + dropFirst() }
+}

@@ -1,0 +1,106 @@
+import Foundation
+import Kernels
+import Logging
+import PBE
+
+/// A cell of a sweep and the command line that runs it.
+struct SweepJob {
+  let folder: SweepCellFolder
+  let arguments: [String]
+
+  /// Runs the cell in a child process, unless it is finished or another process is at it. A signal to this process goes
+  /// on to the child, which leaves a checkpoint. Throws what went wrong, and `interrupted`.
+  func run(_ log: Logger, _ place: String) throws {
+    if try isSettled(log, place) { return }
+    let isNew = folder.state == .missing
+    try Output.makeDirectory(folder.path)
+    guard let lock = try CellLock(folder.path) else {
+      return log.info("\(place): another process is at it")
+    }
+    // It may have been finished before the lock was free.
+    if try isSettled(log, place) { return }
+    log.info("\(place): \(isNew ? "starting" : "going on")")
+    try folder.write(status: nil)
+    let error = try withExtendedLifetime(lock) { try runChild(log, place) }
+    try folder.write(status: error?.kind.rawValue ?? 0, error: error?.description)
+    if let error { throw error }
+    log.info("\(place): finished")
+  }
+
+  private func isSettled(_ log: Logger, _ place: String) throws -> Bool {
+    switch folder.state {
+    case .finished:
+      log.info("\(place): is finished")
+      return true
+    case .changed:
+      throw PBEError(
+        .usage, "the cell is finished, but with other options than the file has now", at: folder.path,
+        remedy: "move or delete the folder to run it anew")
+    case .missing, .started, .running, .failed: return false
+    }
+  }
+
+  /// The child's error; `nil` when it did its work.
+  private func runChild(_ log: Logger, _ place: String) throws -> PBEError? {
+    var tail = LogTail(folder.logPath)
+    let child = try ChildProcess(arguments, log: folder.logPath)
+    var stopping = false
+    var end: ChildProcess.End?
+    while end == nil {
+      end = try child.poll()
+      if end == nil { Thread.sleep(forTimeInterval: 0.1) }
+      for line in tail.newLines() where !line.hasPrefix("error: ") { log.info("\(place): \(line)") }
+      if !stopping, Interruption.isRequested {
+        stopping = true
+        child.stop()
+      }
+    }
+    // A cell that was done before the signal reached it is done.
+    if end == .exit(0), InputFile.exists(folder.recordPath) { return nil }
+    if stopping {
+      return PBEError(.interrupted, "interrupted", remedy: "the same command goes on with the sweep")
+    }
+    let last = tail.last.map { $0.hasPrefix("error: ") ? String($0.dropFirst(7)) : $0 }
+    switch end {
+    case .exit(let code):
+      return PBEError(
+        PBEError.Kind(rawValue: code).map { $0 == .interrupted ? .internal : $0 } ?? .internal,
+        last ?? "the command ended with exit code \(code)")
+    case .signal(let number):
+      return PBEError(
+        .internal, "signal \(number) ended the command (9: perhaps the system was out of memory)",
+        at: folder.logPath)
+    case nil: return PBEError(.internal, "the command did not end")
+    }
+  }
+}
+
+/// The lines that are added to a file.
+private struct LogTail {
+  private let path: String
+  private var offset: UInt64
+  private var rest: [UInt8] = []
+  /// The last whole line.
+  private(set) var last: String?
+
+  init(_ path: String) {
+    self.path = path
+    offset = (try? FileHandle(forReadingFrom: URL(fileURLWithPath: path)).seekToEnd()) ?? 0
+  }
+
+  mutating func newLines() -> [String] {
+    guard let handle = FileHandle(forReadingAtPath: path) else { return [] }
+    defer { try? handle.close() }
+    guard (try? handle.seek(toOffset: offset)) != nil, let data = try? handle.readToEnd(), !data.isEmpty
+    else { return [] }
+    offset += UInt64(data.count)
+    rest += data
+    var lines: [String] = []
+    while let end = rest.firstIndex(of: 0x0a) {
+      lines.append(String(decoding: rest[..<end], as: UTF8.self))
+      rest.removeSubrange(...end)
+    }
+    last = lines.last ?? last
+    return lines
+  }
+}

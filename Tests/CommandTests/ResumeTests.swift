@@ -1,0 +1,138 @@
+import Foundation
+import Testing
+
+extension CommandTests {
+  /// Checkpoints of `infect`, and `sweep`.
+  @Suite struct Resuming {
+    private let victim: Victim
+    private let folder: Folder
+
+    init() throws {
+      victim = try Victim.shared.get()
+      folder = try Folder()
+    }
+
+    private func infect(_ output: String, _ device: String, _ more: [String] = []) -> [String] {
+      [
+        "infect", "--attack", "badnet", "--architecture", "preactresnet18", "--width", "4", "--epochs", "3",
+        "--batch", "32", "--seed", "5", "--device", device, "--json", "--output", folder[output],
+      ] + victim.data + more
+    }
+
+    @Test(arguments: ["cpu", "opencl"]) func interruptedInfection(device: String) throws {
+      let whole = try Program.succeed(infect("whole", device))
+      let run = try Program.start(infect("part", device))
+      #expect(run.wait { run.error.contains("epoch 1/3") }, "\(run.error)")
+      kill(run.process.processIdentifier, SIGTERM)
+      let stopped = run.finish()
+      #expect(stopped.status == 75 && stopped.error.contains("--resume"), "\(stopped.error)")
+      #expect(folder.names("part") == ["checkpoint.safetensors"])
+      try Program.fail(
+        64, ["checkpoint.safetensors", "epochs is 3, not 4"],
+        infect("part", device, ["--resume", "--epochs", "4"]))
+      let resumed = try Program.succeed(infect("part", device, ["--resume"]))
+      #expect(resumed.error.contains("going on from"))
+      #expect(folder.names("part") == ["attack.json", "infect.json", "model.safetensors"])
+      #expect(folder.bytes("part/model.safetensors") == folder.bytes("whole/model.safetensors"))
+      func timeless(_ result: Program.Result) throws -> NSDictionary {
+        NSDictionary(dictionary: try result.json().filter { $0.key != "seconds" })
+      }
+      #expect(try timeless(resumed) == timeless(whole))
+      // All is done: the record is printed once more, and nothing is trained.
+      let again = try Program.succeed(infect("part", device, ["--resume"]))
+      #expect(again.output == resumed.output && !again.error.contains("epoch"))
+    }
+
+    @Test func cleanModel() throws {
+      let result = try Program.succeed(
+        infect("clean", "cpu", ["--attack", "none", "--evaluate-every", "2"]))
+      let record = try result.json()
+      #expect(record["poisoned"] as? Int == 0)
+      #expect(try metrics(record["metrics"]).keys.sorted() == ["acc"])
+      let history = try #require(record["history"] as? [[String: Any]])
+      #expect(history.map { $0["metrics"] != nil } == [false, true, true])
+      #expect(folder.names("clean") == ["infect.json", "model.safetensors"])
+      let early = try Program.succeed(infect("early", "cpu", ["--stop-at", "0,0"])).json()
+      #expect(early["epochs"] as? Int == 1)
+      try Program.fail(64, ["--stop-at"], infect("x", "cpu", ["--stop-at", "101"]))
+      try Program.fail(64, ["--stop-at"], infect("x", "cpu", ["--stop-at", "5", "--evaluate-every", "0"]))
+    }
+
+    private func plan(_ more: String = "") throws -> String {
+      try folder.write(
+        "plan.yaml",
+        """
+        output: "\(folder["runs"])"
+        defaults: {dataset: mnist, data: "${DATA}", architecture: mnist-net, width: 4, epochs: 4, batch: 16,
+          device: cpu, augment: true}
+        axes:
+          attack: {clean: {attack: none}, badnet: {attack: badnet}, broken: {attack: nowhere.json}}
+          seed: [0]
+        baseline: {attack: clean}
+        \(more)
+        """)
+    }
+
+    private func states(_ arguments: [String]) throws -> [String: String] {
+      let listing = try Program.succeed(arguments + ["--list", "--json"]).json()
+      let cells = try #require(listing["cells"] as? [[String: Any]])
+      return Dictionary(
+        uniqueKeysWithValues: cells.map { ($0["name"] as? String ?? "", $0["state"] as? String ?? "") })
+    }
+
+    @Test func sweep() throws {
+      let arguments = ["sweep", try plan(), "--set", "DATA=\(victim.folder.path)"]
+      try Program.fail(64, ["variable DATA"], ["sweep", try plan()])
+      #expect(
+        try states(arguments)
+          == ["clean-seed0": "missing", "badnet-seed0": "missing", "broken-seed0": "missing"])
+      // One cell fails, the others are made; the exit code is the failed one's.
+      let report = try folder.write("report.md", "# Report\n")
+      let first = try Program.run(arguments + ["--report", report])
+      #expect(first.status == 66, "\(first.error)")
+      #expect(first.error.contains("1 of 3 cells failed") && first.error.contains("nowhere.json"))
+      #expect(
+        try states(arguments)
+          == ["clean-seed0": "finished", "badnet-seed0": "finished", "broken-seed0": "failed"])
+      #expect(folder.text("report.md").contains("| badnet | "))
+      #expect(folder.text("report.md").contains("Not there yet: broken-seed0 (failed)."))
+      #expect(folder.text("runs/results.csv").split(separator: "\n").count == 4)
+      // A finished cell is left alone.
+      let model = folder.bytes("runs/badnet-seed0/model.safetensors")
+      let again = try Program.succeed(arguments + ["--only", "*net-seed?"])
+      #expect(again.error.contains("is finished") && !again.error.contains("epoch"), "\(again.error)")
+      #expect(folder.bytes("runs/badnet-seed0/model.safetensors") == model)
+      try Program.fail(64, ["--only"], arguments + ["--only", "x"])
+      // Unless the file has other options now.
+      try Program.fail(
+        64, ["badnet-seed0"],
+        ["sweep", try plan("include: [{attack: badnet, options: {epochs: 5}}]")] + arguments.dropFirst(2)
+          + ["--only", "badnet*"], ignoringOutput: true)
+      try Program.fail(
+        65, ["badnet-seed0", "--widht"],
+        ["sweep", try plan("include: [{attack: badnet, options: {widht: 5}}]")] + arguments.dropFirst(2))
+    }
+
+    /// Ctrl-C ends the sweep and the cell that it is at; another process meanwhile leaves that cell alone.
+    @Test(arguments: [SIGINT, SIGTERM]) func interruptedSweep(signal: Int32) throws {
+      let arguments = [
+        "sweep", try plan("include: [{attack: badnet, options: {epochs: 100000, learning-rate: 1e-6}}]"),
+        "--set", "DATA=\(victim.folder.path)", "--only", "badnet*",
+      ]
+      let run = try Program.start(arguments)
+      #expect(run.wait { run.error.contains("epoch 2/") }, "\(run.error)")
+      #expect(try states(arguments) == ["badnet-seed0": "running"])
+      let other = try Program.succeed(arguments)
+      #expect(other.error.contains("another process is at it"))
+      kill(run.process.processIdentifier, signal)
+      let result = run.finish(seconds: 60)
+      #expect(result.status == 75 && !result.endedBySignal, "\(result.error)")
+      #expect(try states(arguments) == ["badnet-seed0": "started"])
+      #expect(folder.names("runs/badnet-seed0").contains("checkpoint.safetensors"))
+      let next = try Program.start(arguments)
+      #expect(next.wait { next.error.contains("going on from") }, "\(next.error)")
+      kill(next.process.processIdentifier, signal)
+      #expect(next.finish(seconds: 60).status == 75)
+    }
+  }
+}

@@ -1,0 +1,154 @@
+import Foundation
+import Kernels
+import Testing
+
+@testable import PBE
+
+@Suite("Sweep files")
+struct SweepFileTests {
+  private func load(_ text: String) throws -> SweepFile {
+    try TestFiles.withDirectory { directory in
+      try AtomicFile.write(text, to: directory.path + "/plan.yaml")
+      return try SweepFile.load(directory.path + "/plan.yaml")
+    }
+  }
+
+  private static let example = """
+    defaults: {width: 16, epochs: 20, nesterov: true, mean: [0.5, 0.25], weight-decay: 0.1}
+    variables: {DATA: here}
+    axes:
+      dataset:
+        cifar10: {dataset: cifar10, data: "${DATA}/cifar"}
+        gtsrb: {dataset: gtsrb, data: "${DATA}/${dataset}", weight-decay: null}
+      attack: [none, badnet]
+      seed: [0, 1]
+    exclude:
+      - {attack: none, seed: 1}
+      - {dataset: gtsrb, attack: [badnet]}
+    include:
+      - {dataset: gtsrb, attack: [none, badnet], seed: 2, options: {epochs: 3, nesterov: false}}
+      - {dataset: cifar10, attack: none, seed: 0, options: {epochs: 30}}
+    baseline: {attack: none, seed: 0}
+    """
+
+  @Test func matrix() throws {
+    let file = try load(Self.example)
+    #expect(file.name == "plan" && file.command == "infect" && file.output == "runs/plan")
+    #expect(
+      file.cells.map(\.name) == [
+        "cifar10-none-seed0", "cifar10-badnet-seed0", "cifar10-badnet-seed1", "gtsrb-none-seed0",
+        "gtsrb-none-seed2", "gtsrb-badnet-seed2",
+      ])
+    #expect(file.baseline == ["attack": "none", "seed": "0"])
+    func arguments(_ at: Int) throws -> [String] {
+      try file.cells[at].arguments { ["DATA": "D"][$0] ?? file.variables[$0] }
+    }
+    #expect(
+      try arguments(0) == [
+        "--attack=none", "--data=D/cifar", "--dataset=cifar10", "--epochs=30", "--mean=0.5,0.25",
+        "--nesterov",
+        "--seed=0", "--weight-decay=0.1", "--width=16",
+      ])
+    #expect(
+      try arguments(5) == [
+        "--attack=badnet", "--data=D/gtsrb", "--dataset=gtsrb", "--epochs=3", "--mean=0.5,0.25", "--seed=2",
+        "--width=16",
+      ])
+    let error = #expect(throws: PBEError.self) { try file.cells[0].arguments { _ in nil } }
+    #expect(error?.kind == .usage && error?.description.contains("variable DATA") ?? false)
+  }
+
+  @Test(arguments: [
+    ("", "empty"), ("[1, 2", "line"), ("- a", "mapping"),
+    ("axes: {a: [1]}\nwidth: 3", "line 2: width is unknown"),
+    ("defaults: {width: 3}", "no axes"), ("axes: {a: []}", "labels"), ("axes: {a: [1, 1]}", "once"),
+    ("axes: {a: [x/y]}", "\"x/y\" is no name"), ("axes: {a: [..]}", "no name"),
+    ("axes: {a: [1]}\nexclude: [{b: 1}]", "b is no axis"), ("axes: {a: [1]}\nexclude: [{a: 2}]", "no label"),
+    ("axes: {a: [1]}\nexclude: [{a: 1}]", "no cells"), ("axes: {a: [1]}\nexclude: [{}]", "names no axis"),
+    ("axes: {a: [1, 2], b: [1]}\ninclude: [{b: 1}]", "which a"),
+    ("axes: {a: {x: {output: y}}}", "for the sweep"), ("defaults: {--width: 3}\naxes: {a: [1]}", "no option"),
+    ("axes: {a: [1]}\nbaseline: {a: [1, 1]}", "one label"), ("axes: {a: [1]}\naxes: {a: [1]}", "plan.yaml"),
+    ("a: &a [1]\nb: *c", "line"),
+  ]) func mistakes(text: String, part: String) throws {
+    let error = #expect(throws: PBEError.self) { try load(text) }
+    #expect(error?.kind == .badData)
+    #expect(error?.description.contains(part) ?? false, "\(String(describing: error))")
+  }
+
+  @Test func tooManyCells() throws {
+    let axis = "[\((0..<200).map(String.init).joined(separator: ","))]"
+    let axes = (0..<12).map { "a\($0): \(axis)" }.joined(separator: ", ")
+    let error = #expect(throws: PBEError.self) { try load("axes: {\(axes)}") }
+    #expect(error?.description.contains("more than 10000 cells") ?? false)
+    #expect(throws: PBEError.self) { try load(String(repeating: "[", count: 200_000)) }
+  }
+
+  @Test func states() throws {
+    let file = try load(Self.example)
+    try TestFiles.withDirectory { directory in
+      let folder = SweepCellFolder(file.cells[0], command: "infect", output: directory.path)
+      #expect(folder.state == .missing)
+      try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+      do {
+        let lock = try CellLock(folder.path)
+        #expect(lock != nil)
+        #expect(folder.state == .running)
+        #expect(try CellLock(folder.path) == nil)
+        withExtendedLifetime(lock) {}
+      }
+      try folder.write(status: nil)
+      #expect(folder.state == .started)
+      try folder.write(status: 75, error: "interrupted")
+      #expect(folder.state == .started)
+      try folder.write(status: 65, error: "bad")
+      #expect(folder.state == .failed && folder.record?.error == "bad")
+      try folder.write(status: 0)
+      try AtomicFile.write("{}", to: folder.recordPath)
+      #expect(folder.state == .finished)
+      var other = file.cells[0]
+      other.set(["epochs": .text("31")])
+      #expect(SweepCellFolder(other, command: "infect", output: directory.path).state == .changed)
+    }
+  }
+
+  @Test func tables() throws {
+    let file = try load(Self.example)
+    try TestFiles.withDirectory { directory in
+      for (at, json) in [
+        (0, #"{"metrics": {"acc": 0.9}, "seconds": 12.3, "device": "cpu", "history": [1]}"#),
+        (1, #"{"metrics": {"acc": 0.885, "asr": 1, "ra": 0}, "seconds": 9, "device": "a,\"b|"}"#),
+      ] {
+        let folder = SweepCellFolder(file.cells[at], command: "infect", output: directory.path)
+        try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+        try AtomicFile.write(json, to: folder.recordPath)
+      }
+      let results = try SweepResults(file, output: directory.path)
+      let lines = results.markdown.split(separator: "\n").map(String.init)
+      #expect(
+        lines.prefix(4) == [
+          "| dataset | attack | seed | ACC | ACC, difference | ASR | RA | seconds |",
+          "| --- | --- | --- | --- | --- | --- | --- | --- |",
+          "| cifar10 | none | 0 | 90.00 | - | - | - | 12 |",
+          "| cifar10 | badnet | 0 | 88.50 | -1.50 | 100.00 | 0.00 | 9 |",
+        ])
+      #expect(lines.last?.hasPrefix("Not there yet: cifar10-badnet-seed1, gtsrb-none-seed0,") ?? false)
+      let csv = results.csv.split(separator: "\n").map(String.init)
+      #expect(
+        csv[0]
+          == "cell,state,axis.dataset,axis.attack,axis.seed,device,metrics.acc,metrics.asr,metrics.ra,seconds"
+      )
+      #expect(csv[2] == "cifar10-badnet-seed0,finished,cifar10,badnet,0,\"a,\"\"b|\",0.885,1,0,9")
+      #expect(csv.count == 7 && csv[6] == "gtsrb-badnet-seed2,missing,gtsrb,badnet,2,,,,,")
+
+      let once = results.inserted(into: "# Results\n")
+      #expect(once.hasPrefix("# Results\n\n## Sweep plan\n\n<!-- sweep plan: begin -->\n\n| dataset"))
+      #expect(results.inserted(into: once) == once)
+      let around = "a <!-- sweep plan: begin --> old <!-- sweep plan: end --> b"
+      let replaced = results.inserted(into: around)
+      #expect(replaced.hasPrefix("a <!-- ") && replaced.hasSuffix("end --> b") && !replaced.contains("old"))
+
+      try AtomicFile.write("{", to: directory.path + "/cifar10-none-seed0/infect.json")
+      #expect(throws: PBEError.self) { try SweepResults(file, output: directory.path) }
+    }
+  }
+}
