@@ -991,18 +991,92 @@ kernel void pgd_step(
   adversarial[i] = clip ? clamp(inBall, 0.0f, 1.0f) : inBall;
 }
 
+// MARK: - Triggers
+
+// Patterns and masks are (patterns, area, C) and (patterns, area, C or 1). A sample takes pattern
+// (n - (flag - 1)) mod patterns.
+int pattern_of(global const int *flags, int n, int patterns) {
+  const int shifted = (n - (flags ? flags[n] - 1 : 0)) % patterns;
+  return shifted < 0 ? shifted + patterns : shifted;
+}
+
 kernel void apply_trigger(
     global const float *input, global const float *pattern, global const float *mask, global const int *flags,
-    global float *output, int samples, int perSample, int additive, int clip) {
+    global float *output, int samples, int perSample, int patterns, int channelsPerMask, int additive, int clip) {
   const int e = get_global_id(0), n = get_global_id(1);
   if (e >= perSample || n >= samples) return;
   const size_t at = (size_t)n * perSample + e;
   float x = input[at];
   if (!flags || flags[n]) {
-    x += mask[e] * (additive ? pattern[e] : pattern[e] - x);
+    const size_t which = pattern_of(flags, n, patterns);
+    const float p = pattern[which * perSample + e], m = mask[(which * perSample + e) / channelsPerMask];
+    x += m * (additive ? p : p - x);
     if (clip) x = clamp(x, 0.0f, 1.0f);
   }
   output[at] = x;
+}
+
+kernel void apply_trigger_gradient(
+    global const float *outputGradient, global const float *mask, global const int *flags,
+    global float *patternGradient, int samples, int perSample, int patterns, int channelsPerMask, int accumulate) {
+  const int e = get_global_id(0), which = get_global_id(1);
+  if (e >= perSample || which >= patterns) return;
+  const size_t at = (size_t)which * perSample + e;
+  float sum = 0;
+  for (int n = 0; n < samples; n++) {
+    if ((!flags || flags[n]) && pattern_of(flags, n, patterns) == which) {
+      sum += outputGradient[(size_t)n * perSample + e];
+    }
+  }
+  sum *= mask[at / channelsPerMask];
+  patternGradient[at] = accumulate ? patternGradient[at] + sum : sum;
+}
+
+// The sum of every `parts`-th squared difference; partial is (samples, parts).
+kernel void neighbour_parts(global const float *input, global float *partial, int samples, int perSample, int parts) {
+  const int part = get_global_id(0), n = get_global_id(1);
+  if (part >= parts || n >= samples) return;
+  global const float *a = input + (size_t)n * perSample, *b = input + (size_t)((n + 1) % samples) * perSample;
+  float sum = 0;
+  for (int e = part; e < perSample; e += parts) sum += (a[e] - b[e]) * (a[e] - b[e]);
+  partial[n * parts + part] = sum;
+}
+
+kernel void neighbour_distance(
+    global const float *partial, global float *output, int samples, int perSample, int parts) {
+  const int n = get_global_id(0);
+  if (n >= samples) return;
+  float sum = 0;
+  for (int part = 0; part < parts; part++) sum += partial[n * parts + part];
+  output[n] = sqrt(sum / perSample);
+}
+
+kernel void diversity_total(
+    global const float *inputDistances, global const float *outputDistances, global float *total, int samples) {
+  if (get_global_id(0) > 0) return;
+  float sum = 0;
+  for (int n = 0; n < samples; n++) sum += inputDistances[n] / (outputDistances[n] + 1e-7f);
+  total[0] += sum / samples;
+}
+
+// The gradient of one pair's term by the distance, over the distance.
+float diversity_slope(
+    global const float *inputDistances, global const float *outputDistances, int n, float scale) {
+  const float d = outputDistances[n], padded = d + 1e-7f;
+  return d > 0 ? -scale * inputDistances[n] / (padded * padded * d) : 0;
+}
+
+kernel void diversity_gradient(
+    global const float *inputDistances, global const float *outputDistances, global const float *outputs,
+    global float *gradient, int samples, int perSample, float gradientScale) {
+  const int e = get_global_id(0), n = get_global_id(1);
+  if (e >= perSample || n >= samples) return;
+  const int next = (n + 1) % samples, previous = (n + samples - 1) % samples;
+  const float scale = gradientScale / samples / perSample, y = outputs[(size_t)n * perSample + e];
+  gradient[(size_t)n * perSample + e] =
+      diversity_slope(inputDistances, outputDistances, n, scale) * (y - outputs[(size_t)next * perSample + e])
+      + diversity_slope(inputDistances, outputDistances, previous, scale)
+            * (y - outputs[(size_t)previous * perSample + e]);
 }
 
 // MARK: - Data

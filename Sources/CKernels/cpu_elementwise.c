@@ -58,16 +58,6 @@ CLONES void pbe_pgd_step(float *restrict z, const float *restrict origin, const 
   }
 }
 
-CLONES void pbe_apply_trigger(const float *x, const float *pattern, const float *mask, float *y, int kind, int clip,
-                              ptrdiff_t count) {
-  float low = clip ? 0.0f : -INFINITY, high = clip ? 1.0f : INFINITY;
-  for (ptrdiff_t i = 0; i < count; i++) {
-    float v = x[i] + mask[i] * (kind ? pattern[i] : pattern[i] - x[i]);
-    v = v < low ? low : v;
-    y[i] = v > high ? high : v;
-  }
-}
-
 CLONES void pbe_sgd(float *restrict p, const float *restrict g, float *restrict v, float rate, float momentum,
                     float decay, int nesterov, ptrdiff_t count) {
   for (ptrdiff_t i = 0; i < count; i++) {

@@ -39,11 +39,14 @@ public enum Operation: Sendable {
   case argMax(ArgMax)
   case agreement(Agreement)
   case sum(Sum)
+  case neighbourDistance(NeighbourDistance)
+  case diversityLoss(DiversityLoss)
   // Optimizers and attacks
   case sgd(SGD)
   case adam(Adam)
   case pgdStep(PGDStep)
   case applyTrigger(ApplyTrigger)
+  case applyTriggerGradient(ApplyTriggerGradient)
   // Data
   case sliceRows(SliceRows)
   case gatherImages(GatherImages)
@@ -79,10 +82,13 @@ public enum Operation: Sendable {
     case .argMax(let d): d
     case .agreement(let d): d
     case .sum(let d): d
+    case .neighbourDistance(let d): d
+    case .diversityLoss(let d): d
     case .sgd(let d): d
     case .adam(let d): d
     case .pgdStep(let d): d
     case .applyTrigger(let d): d
+    case .applyTriggerGradient(let d): d
     case .sliceRows(let d): d
     case .gatherImages(let d): d
     case .gatherIntegers(let d): d

@@ -164,4 +164,32 @@ import Testing
       [drop($1)]
     }
   }
+
+  @Test(arguments: [1, 3]) func triggerFromImages(_ maskChannels: Int) {
+    let flags = ReferenceTensor([1, 0, 2, 4, 1])
+    let image = Self.random(Shape(5, 3, 4, 3), purpose: 16)
+    let mask = Self.random(Shape(3, maskChannels, 4, 3), purpose: 17)
+    for kind in [ApplyTrigger.Kind.blend, .additive] {
+      check([Self.random(Shape(3, 3, 4, 3), purpose: 18)]) {
+        Reference.applyTrigger(image, pattern: $0[0], mask: mask, flags: flags, kind, clip: false)
+      } gradients: {
+        [Reference.applyTriggerGradient($1, mask: mask, flags: flags)]
+      }
+    }
+  }
+
+  @Test(arguments: [2, 5]) func diversityLoss(_ count: Int) {
+    let inputs = ReferenceTensor(
+      Reference.neighbourDistances(Self.random(Shape(count, 3, 4, 4), purpose: 19)))
+    func loss(_ outputs: ReferenceTensor, _ scale: Double) -> (loss: Double, gradient: ReferenceTensor) {
+      Reference.diversityLoss(
+        outputs, inputDistances: inputs,
+        outputDistances: ReferenceTensor(Reference.neighbourDistances(outputs)), gradientScale: scale)
+    }
+    check([Self.random(Shape(count, 2, 4, 4), purpose: 20)]) {
+      ReferenceTensor([loss($0[0], 1).loss])
+    } gradients: {
+      [loss($0[0], $1[0]).gradient]
+    }
+  }
 }

@@ -53,6 +53,7 @@ import Testing
       "poolGradient", "resize", "resizeGradient", "gridSample", "add", "dropout", "fill", "copy",
       "randomUniform",
       "softmaxCrossEntropy", "argMax", "agreement", "sum", "sgd", "adam", "pgdStep", "applyTrigger",
+      "applyTriggerGradient", "neighbourDistance", "diversityLoss",
       "sliceRows",
       "gatherImages", "gatherIntegers", "storeRows", "augment",
       // Both gradients of batch norm.

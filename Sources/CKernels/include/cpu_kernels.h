@@ -21,9 +21,6 @@ void pbe_add_bias(float *y, const float *bias, ptrdiff_t rows, ptrdiff_t channel
 /// The fused PGD step (see PGDStep).
 void pbe_pgd_step(float *z, const float *origin, const float *gradient, float step, float epsilon, int clip,
                   ptrdiff_t count);
-/// Blend (kind 0) or additive (kind 1) trigger on one sample; y may be x.
-void pbe_apply_trigger(const float *x, const float *pattern, const float *mask, float *y, int kind, int clip,
-                       ptrdiff_t count);
 void pbe_sgd(float *p, const float *g, float *v, float rate, float momentum, float decay, int nesterov,
              ptrdiff_t count);
 void pbe_adam(float *p, const float *g, float *m, float *v, float rate, float beta1, float beta2, float epsilon,
@@ -230,5 +227,19 @@ float pbe_cross_entropy(const float *logits, ptrdiff_t classes, int32_t label, f
                         int *correct);
 int32_t pbe_arg_max(const float *x, ptrdiff_t count);
 float pbe_agreement(const float *a, const float *b, ptrdiff_t count);
+
+// MARK: - Triggers, one sample at a time
+
+/// Blend (kind 0) or additive (kind 1) trigger; the mask has `maskChannels` = 1 or all channels. y may be x.
+void pbe_apply_trigger(const float *x, const float *pattern, const float *mask, float *y, int kind, int clip,
+                       ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t maskChannels);
+/// dp (+)= mask * dy.
+void pbe_apply_trigger_gradient(const float *dy, const float *mask, float *dp, int accumulate, ptrdiff_t pixels,
+                                ptrdiff_t channels, ptrdiff_t maskChannels);
+/// The root of the mean squared difference.
+float pbe_rms_distance(const float *a, const float *b, ptrdiff_t count);
+/// dy = forward * (y - next) + backward * (y - previous).
+void pbe_diversity_gradient(const float *y, const float *next, const float *previous, float forward, float backward,
+                            float *dy, ptrdiff_t count);
 
 #pragma clang assume_nonnull end

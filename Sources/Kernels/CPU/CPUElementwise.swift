@@ -74,28 +74,6 @@ extension CPUCompiler {
     }
   }
 
-  func applyTrigger(_ d: ApplyTrigger) throws -> Step {
-    let (x, pattern, mask, y) = (
-      try floats(d.input), try floats(d.pattern), try floats(d.mask), try floats(d.output)
-    )
-    let flags = try d.flags.map { try integers($0) }
-    let shape = shape(d.input)
-    let size = shape.count / shape.n
-    return { _ in
-      Parallel.ranges(shape.n, grain: 8) { range in
-        for image in range {
-          let at = image * size
-          if let flags, flags[image] == 0 {
-            if x != y { (y + at).update(from: x + at, count: size) }
-          } else {
-            pbe_apply_trigger(
-              x + at, pattern, mask, y + at, d.kind == .additive ? 1 : 0, d.clip ? 1 : 0, size)
-          }
-        }
-      }
-    }
-  }
-
   func sgd(_ d: SGD) throws -> Step {
     let (p, g, v) = (try floats(d.parameters), try floats(d.gradients), try floats(d.velocity))
     let count = shape(d.parameters).count

@@ -73,14 +73,4 @@ extension LaunchBuilder {
       ],
       count: count)
   }
-
-  mutating func applyTrigger(_ d: ApplyTrigger) throws {
-    let x = shape(d.output)
-    let perSample = x.c * x.h * x.w
-    grid(
-      "apply_trigger",
-      [.value(d.input), .value(d.pattern), .value(d.mask), optional(d.flags), .value(d.output)]
-        + (try ints(x.n, perSample)) + [flag(d.kind == .additive), flag(d.clip)],
-      columns: perSample, rows: x.n)
-  }
 }

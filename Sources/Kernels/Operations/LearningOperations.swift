@@ -179,39 +179,3 @@ public struct PGDStep: OperationDescriptor {
   public var reads: [Value] { [adversarial, origin, gradient] }
   public var writes: [Value] { [adversarial] }
 }
-
-/// Puts a fixed trigger on flagged samples: `x + mask * (pattern - x)` (blend), or `x + mask * pattern` (additive);
-/// then [0, 1] when clipping. `output` may be `input`.
-public struct ApplyTrigger: OperationDescriptor {
-  /// How the pattern meets the image.
-  public enum Kind: Hashable, Sendable { case blend, additive }
-
-  /// Image (n, c, h, w).
-  public var input: Value
-  /// Images (1, c, h, w).
-  public var pattern: Value, mask: Value
-  /// One int32 per sample: non-zero is triggered, others are copied. `nil`: all.
-  public var flags: Value?
-  /// Image (n, c, h, w).
-  public var output: Value
-  /// How the pattern meets the image.
-  public var kind: Kind
-  /// Clips triggered samples to [0, 1].
-  public var clip: Bool
-
-  /// Creates the operator.
-  public init(
-    input: Value, pattern: Value, mask: Value, flags: Value? = nil, output: Value, kind: Kind, clip: Bool
-  ) {
-    self.input = input
-    self.pattern = pattern
-    self.mask = mask
-    self.flags = flags
-    self.output = output
-    self.kind = kind
-    self.clip = clip
-  }
-
-  public var reads: [Value] { [input, pattern, mask] + (flags.map { [$0] } ?? []) }
-  public var writes: [Value] { [output] }
-}

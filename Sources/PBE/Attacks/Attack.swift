@@ -43,6 +43,7 @@ public enum Attacks {
     SIG.self,
     WaNet.self,
     ImageTrigger.self,
+    Dynamic.self,
   ]
 
   /// Their names.

@@ -126,8 +126,9 @@ public struct AttackFile: Sendable {
     }
   }
 
-  /// The attack as JSON with sorted keys; image paths are made absolute, so that the file may lie anywhere.
-  public func encoded() throws -> String {
+  /// The attack as JSON with sorted keys. Paths are made absolute, so that the file may lie anywhere; but those of files
+  /// in `folder` relative to it, so that it may be moved together with them.
+  public func encoded(in folder: String? = nil) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     let header = Header(
@@ -137,7 +138,15 @@ public struct AttackFile: Sendable {
       try JSONSerialization.jsonObject(with: encoder.encode(value)) as? [String: Any] ?? [:]
     }
     let resolved = attack.resolvingPaths(from: FileManager.default.currentDirectoryPath)
-    let merged = try object(resolved).merging(object(header)) { $1 }
+    var merged = try object(resolved).merging(object(header)) { $1 }
+    if let folder {
+      let prefix = URL(fileURLWithPath: folder).standardizedFileURL.path + "/"
+      for (key, value) in merged {
+        if let path = value as? String, path.hasPrefix(prefix) {
+          merged[key] = String(path.dropFirst(prefix.count))
+        }
+      }
+    }
     let data = try JSONSerialization.data(
       withJSONObject: merged, options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes])
     return String(decoding: data, as: UTF8.self) + "\n"

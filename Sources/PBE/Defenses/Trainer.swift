@@ -21,6 +21,9 @@ public final class Trainer {
     public var steps: UInt32 = 0
     /// Steps done of the epoch that has begun.
     public var stepsOfEpoch = 0
+    /// Whole epochs done of what comes before the first epoch (``EpochTrainer/prepare(progress:reached:)``), while which
+    /// the steps are its own.
+    public var prepared: UInt32 = 0
   }
 
   /// The plans of one batch size.
@@ -32,7 +35,8 @@ public final class Trainer {
     let adversarial: any Executable
   }
 
-  let weights: Weights
+  /// The network.
+  public let weights: Weights
   private let data: DeviceImages
   /// How it trains.
   public let settings: TrainingSettings

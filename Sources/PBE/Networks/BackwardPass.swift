@@ -22,15 +22,16 @@ struct BackwardPass {
     self.wantsInput = wantsInput
   }
 
-  /// Writes the operators, from the logits' gradient; returns the program and the images' gradient, if wanted.
-  mutating func write(logitsGradient: Value) throws -> (program: Program, inputGradient: Value?) {
+  /// Writes the operators, from the gradient in the network's output; returns the program and the images' gradient, if
+  /// wanted.
+  mutating func write(outputGradient: Value) throws -> (program: Program, inputGradient: Value?) {
     for (index, node) in graph.nodes.enumerated() {
       let trains = !parameterGradients.isEmpty && !graph.parameters(of: index).isEmpty
       if trains || node.inputs.contains(where: needed.contains) || (index == 0 && wantsInput) {
         needed.insert(index)
       }
     }
-    share(logitsGradient, with: graph.nodes.count - 1)
+    share(outputGradient, with: graph.nodes.count - 1)
     for index in graph.nodes.indices.reversed() where gradients[index] != nil && !done.contains(index) {
       if index > 0, let gradient = gradients[index] { try backward(index, gradient) }
       done.insert(index)
@@ -99,6 +100,12 @@ struct BackwardPass {
           PoolGradient(
             outputGradient: gradient, input: geometry.kind == .maximum ? lowering.value(source) : nil,
             inputGradient: target.value, geometry: geometry, accumulate: target.accumulate)))
+    case .upsample:
+      guard needed.contains(source) else { return }
+      let small = lowering.program.temporary(lowering.shape(source))
+      lowering.program.append(
+        .resizeGradient(ResizeGradient(outputGradient: gradient, inputGradient: small, alignCorners: false)))
+      share(small, with: source)
     case .dropout(let rate):
       guard lowering.mode == .training, let samples = lowering.samples else {
         share(gradient, with: source)

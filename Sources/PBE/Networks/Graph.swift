@@ -5,12 +5,15 @@ public enum Layer: Hashable, Sendable {
   /// The images, in [0, 1].
   case input
   /// `(x - mean) / deviation` per channel: the input normalisation, inside the network so that perturbation sizes
-  /// stay in pixels.
+  /// stay in pixels; or any other constant map.
   case normalise(mean: [Float], deviation: [Float])
   case convolution(channels: Int, geometry: ConvolutionGeometry, bias: Bool)
-  case batchNorm
+  /// Batch norm with epsilon 1e-5; `momentum` is the weight of a new batch in the running statistics.
+  case batchNorm(momentum: Float)
   case activation(Activation)
   case pool(PoolGeometry)
+  /// Bilinear, to `factor` times the height and width; areas coincide (PyTorch's `align_corners=False`).
+  case upsample(factor: Int)
   /// Fully connected; flattens its input in CHW order.
   case linear(features: Int)
   case add
@@ -30,7 +33,7 @@ public struct Node: Hashable, Sendable {
 }
 
 /// A network as a value: layers in an order in which each reads only earlier ones. It knows no device and holds no
-/// weights; the last node's output are the logits.
+/// weights; the last node's output is the network's: a classifier's logits, a generator's images.
 public struct Graph: Hashable, Sendable {
   /// The layers; the first is the input.
   public private(set) var nodes: [Node]
@@ -67,9 +70,9 @@ public struct Graph: Hashable, Sendable {
       geometry.output(nodes[x].shape, channels: channels))
   }
 
-  /// Adds batch norm (epsilon 1e-5, momentum 0.1).
-  public mutating func batchNorm(_ x: Int, _ name: String) -> Int {
-    append(.batchNorm, [x], name, nodes[x].shape)
+  /// Adds batch norm; `momentum` is the weight of a new batch in the running statistics.
+  public mutating func batchNorm(_ x: Int, _ name: String, momentum: Float = 0.1) -> Int {
+    append(.batchNorm(momentum: momentum), [x], name, nodes[x].shape)
   }
 
   /// Adds an elementwise function.
@@ -81,6 +84,12 @@ public struct Graph: Hashable, Sendable {
   public mutating func pool(_ x: Int, _ kind: PoolGeometry.Kind, kernel: Int) -> Int {
     let geometry = PoolGeometry(kind, kernelHeight: kernel, kernelWidth: kernel, stride: kernel)
     return append(.pool(geometry), [x], "", geometry.output(nodes[x].shape))
+  }
+
+  /// Adds bilinear upsampling by a whole factor.
+  public mutating func upsample(_ x: Int, factor: Int = 2) -> Int {
+    let shape = nodes[x].shape
+    return append(.upsample(factor: factor), [x], "", Shape(1, shape.c, shape.h * factor, shape.w * factor))
   }
 
   /// Adds a fully connected layer.

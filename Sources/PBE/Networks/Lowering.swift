@@ -77,7 +77,7 @@ struct Lowering {
     return value
   }
 
-  /// Writes the forward pass and returns the logits.
+  /// Writes the forward pass and returns the network's output.
   mutating func forward(_ images: Value) throws -> Value {
     for index in graph.nodes.indices {
       forms.append(try index == 0 ? Form(value: images) : forward(index))
@@ -107,7 +107,7 @@ struct Lowering {
             bias: bias ? try parameter(index, "bias") : nil, output: output, geometry: geometry,
             prologue: forms[source].prologue, residual: residual)))
       return Form(value: output)
-    case .batchNorm: return try batchNorm(index, source)
+    case .batchNorm(let momentum): return try batchNorm(index, source, momentum)
     case .activation(let activation):
       if let prologue = forms[source].prologue, prologue.activation == .identity {
         return Form(
@@ -117,6 +117,12 @@ struct Lowering {
     case .pool(let geometry):
       let output = program.temporary(shape(index))
       program.append(.pool(Pool(input: value(source), output: output, geometry: geometry)))
+      return Form(value: output)
+    case .upsample:
+      let output = program.temporary(shape(index))
+      program.append(
+        .resize(
+          Resize(input: value(source), output: output, interpolation: .bilinear, alignCorners: false)))
       return Form(value: output)
     case .linear: return try linear(index, source)
     case .add:
@@ -142,7 +148,7 @@ struct Lowering {
 
   private mutating func vector(_ count: Int) -> Value { program.temporary(.vector(count), role: .plain) }
 
-  private mutating func batchNorm(_ index: Int, _ source: Int) throws -> Form {
+  private mutating func batchNorm(_ index: Int, _ source: Int, _ momentum: Float) throws -> Form {
     let channels = graph.nodes[index].shape.c
     let input = value(source)
     let affine = ChannelAffine(scale: vector(channels), shift: vector(channels))
@@ -162,7 +168,7 @@ struct Lowering {
           BatchNormStatistics(
             input: input, gamma: gamma, beta: beta, runningMean: mean, runningVariance: variance,
             mean: saved.mean, inverseDeviation: saved.inverseDeviation, affine: affine,
-            momentum: updatesStatistics ? 0.1 : 0)))
+            momentum: updatesStatistics ? momentum : 0)))
     }
     return Form(value: input, prologue: Prologue(affine: affine))
   }

@@ -35,9 +35,10 @@ public enum Plans {
       weights, mode: attack.usesBatchStatistics ? .training : .evaluation, batch: origin.shape.n,
       program: program, samples: sampleValue, updatesStatistics: false)
     let example = lowering.program.bind(adversarial)
+    let labels = lowering.program.bind(labels)
     let gradient = try loss(&lowering, images: example, labels: labels, totals: totals)
     var backward = BackwardPass(lowering, parameterGradients: [:], wantsInput: true)
-    let written = try backward.write(logitsGradient: gradient)
+    let written = try backward.write(outputGradient: gradient)
     program = written.program
     guard let inputGradient = written.inputGradient else {
       throw PBEError(.internal, "the network does not depend on its input")
@@ -67,20 +68,21 @@ public enum Plans {
     var lowering = Lowering(
       weights, mode: .training, batch: images.shape.n, program: program, samples: sampleValue, seed: seed)
     let input = lowering.program.bind(images)
+    let labels = lowering.program.bind(labels)
     let gradient = try loss(&lowering, images: input, labels: labels, totals: totals)
     var backward = BackwardPass(lowering, parameterGradients: optimizer.gradients, wantsInput: false)
-    program = try backward.write(logitsGradient: gradient).program
+    program = try backward.write(outputGradient: gradient).program
     optimizer.update(weights, in: &program)
     return program
   }
 
   /// Forward pass and the gradient of the mean cross-entropy in the logits.
-  private static func loss(
-    _ lowering: inout Lowering, images: Value, labels: Tensor, totals: Tensor
+  static func loss(
+    _ lowering: inout Lowering, images: Value, labels: Value, totals: Tensor
   ) throws -> Value {
     let logits = try lowering.forward(images)
     let gradient = lowering.program.temporary(lowering.program[logits].shape)
-    let (labels, totals) = (lowering.program.bind(labels), lowering.program.bind(totals))
+    let totals = lowering.program.bind(totals)
     lowering.program.append(
       .softmaxCrossEntropy(
         SoftmaxCrossEntropy(

@@ -56,13 +56,18 @@ public final class Weights: Sendable {
 
   /// PyTorch's default initial values: uniform in +-1/sqrt(fan-in); batch norm starts as the identity.
   public func initialise(seed: UInt64) throws {
+    try initialise(seed: seed, purpose: RandomPurpose.initialWeights)
+  }
+
+  /// Networks that are trained together draw their values for purposes of their own.
+  func initialise(seed: UInt64, purpose: UInt32) throws {
     for (index, specification) in graph.parameters.enumerated() {
       let count = specification.shape.count
       let values: [Float]
       switch specification.kind {
       case .weight, .bias:
         let bound = 1 / Float(specification.fanIn).squareRoot()
-        var stream = PhiloxStream(seed: seed, purpose: RandomPurpose.initialWeights, epoch: UInt32(index))
+        var stream = PhiloxStream(seed: seed, purpose: purpose, epoch: UInt32(index))
         values = (0..<count).map { _ in bound * (2 * stream.nextUniform() - 1) }
       case .gamma, .runningVariance: values = Array(repeating: 1, count: count)
       case .beta, .runningMean: values = Array(repeating: 0, count: count)
@@ -94,6 +99,10 @@ public enum RandomPurpose {
   static let triggerNoise: UInt32 = 8
   /// ``Augment`` uses this one and the next.
   static let augmentation: UInt32 = 10
+  /// The input-aware attack's generators: initial values, and the order of the images of each role.
+  static let patternGenerator: UInt32 = 30
+  static let maskGenerator: UInt32 = 31
+  static let roleOrder: UInt32 = 32  // and the next two
   /// Dropout layer i uses this plus i.
   static let dropout: UInt32 = 1000
 }

@@ -47,15 +47,19 @@ public final class TrainingRun {
     public var evaluate: (_ what: String, _ share: Double) throws -> Metrics
     /// After each epoch.
     public var finished: (Report) throws -> Void
+    /// Lines for the log from what comes before the first epoch.
+    public var prepared: (_ line: String) -> Void
 
     /// Creates an observer.
     public init(
       progress: @escaping (String, Double) throws -> Void,
-      evaluate: @escaping (String, Double) throws -> Metrics, finished: @escaping (Report) throws -> Void
+      evaluate: @escaping (String, Double) throws -> Metrics, finished: @escaping (Report) throws -> Void,
+      prepared: @escaping (String) -> Void = { _ in }
     ) {
       self.progress = progress
       self.evaluate = evaluate
       self.finished = finished
+      self.prepared = prepared
     }
   }
 
@@ -65,7 +69,7 @@ public final class TrainingRun {
     var seconds = 0.0
   }
 
-  private let trainer: Trainer
+  private let trainer: any EpochTrainer
   private let images: Int
   private let epochs: Int
   private let evaluateEvery: Int
@@ -89,7 +93,7 @@ public final class TrainingRun {
   ///   - evaluateEvery: measure after every so many epochs; 0 for the last one only.
   ///   - checkpoint: the checkpoint's file.
   public init(
-    _ trainer: Trainer, images: Int, epochs: Int, evaluateEvery: Int = 1, goal: Goal? = nil,
+    _ trainer: any EpochTrainer, images: Int, epochs: Int, evaluateEvery: Int = 1, goal: Goal? = nil,
     checkpoint: String, identity: RunIdentity
   ) {
     self.trainer = trainer
@@ -133,6 +137,12 @@ public final class TrainingRun {
   }
 
   private func loop(_ observer: Observer) throws {
+    try trainer.prepare(
+      progress: observer.progress,
+      reached: { line in
+        try save()
+        observer.prepared(line)
+      })
     // What an interruption may have left to do for the last epoch.
     try measure(observer)
     while !isFinished {
@@ -154,7 +164,7 @@ public final class TrainingRun {
     let (begin, seen) = (clock.now, seenOfEpoch)
     let settings = trainer.settings
     let result = try trainer.epoch(
-      on: Array(0..<images), adversarialBatches: 0,
+      count: images, share: share(0),
       learningRate: { step, steps in
         settings.schedule.rate(settings.learning_rate, share: share(Double(step) / Double(steps)))
       },

@@ -3,7 +3,7 @@ public enum ParityTable {
   /// The operators, each on the shapes and attributes that networks use, and on awkward ones.
   public static let operators: [OperatorCase] =
     convolutions + fusedConvolutions + matrixProducts + normalisation + activations + pooling + resampling
-    + elementwise + scores + optimizers + attacks + data + chains
+    + elementwise + scores + optimizers + attacks + triggers + data + chains
 
   /// ``operators`` and the embedded golden cases.
   public static var all: [OperatorCase] { operators + GoldenSet.embeddedCases }

@@ -92,17 +92,4 @@ extension Reference {
       return clip ? min(max(projected, 0), 1) : projected
     }
   }
-
-  /// A fixed trigger on flagged samples.
-  public static func applyTrigger(
-    _ input: ReferenceTensor, pattern: ReferenceTensor, mask: ReferenceTensor, flags: ReferenceTensor?,
-    _ kind: ApplyTrigger.Kind, clip: Bool
-  ) -> ReferenceTensor {
-    input.mapped { i, x in
-      if let flags, flags[input.sample(i)] == 0 { return x }
-      let j = i % pattern.values.count
-      let result = x + mask[j] * (kind == .blend ? pattern[j] - x : pattern[j])
-      return clip ? min(max(result, 0), 1) : result
-    }
-  }
 }

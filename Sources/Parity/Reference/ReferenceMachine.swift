@@ -91,8 +91,9 @@ public struct ReferenceMachine {
     case .batchNormStatistics, .batchNormFold, .affineActivation, .affineActivationGradient,
       .batchNormParameterGradient, .batchNormInputGradient:
       executeNormalisation(operation)
-    case .softmaxCrossEntropy, .argMax, .agreement, .sum, .sgd, .adam, .pgdStep, .applyTrigger:
+    case .softmaxCrossEntropy, .argMax, .agreement, .sum, .sgd, .adam, .pgdStep:
       executeLearning(operation, parameters)
+    case .applyTrigger, .applyTriggerGradient, .neighbourDistance, .diversityLoss: executeTrigger(operation)
     case .sliceRows, .gatherImages, .gatherIntegers, .storeRows, .augment, .dropout, .randomUniform:
       executeData(operation, parameters)
     case .pool, .poolGradient, .resize, .resizeGradient, .gridSample, .add, .fill, .copy:
@@ -201,10 +202,28 @@ public struct ReferenceMachine {
       self[d.adversarial] = Reference.pgdStep(
         self[d.adversarial], origin: self[d.origin], gradient: self[d.gradient], stepSize: Double(d.stepSize),
         epsilon: Double(d.epsilon), clip: d.clip)
+    default: break
+    }
+  }
+
+  private mutating func executeTrigger(_ operation: Operation) {
+    switch operation {
     case .applyTrigger(let d):
       self[d.output] = Reference.applyTrigger(
         self[d.input], pattern: self[d.pattern], mask: self[d.mask], flags: optional(d.flags), d.kind,
         clip: d.clip)
+    case .applyTriggerGradient(let d):
+      let gradient = Reference.applyTriggerGradient(
+        self[d.outputGradient], mask: self[d.mask], flags: optional(d.flags))
+      set(d.patternGradient, gradient, accumulate: d.accumulate)
+    case .neighbourDistance(let d):
+      self[d.output] = ReferenceTensor(Reference.neighbourDistances(self[d.input]))
+    case .diversityLoss(let d):
+      let result = Reference.diversityLoss(
+        self[d.outputs], inputDistances: self[d.inputDistances], outputDistances: self[d.outputDistances],
+        gradientScale: Double(d.gradientScale))
+      self[d.total] = self[d.total].plus(ReferenceTensor([result.loss]))
+      self[d.outputsGradient] = result.gradient
     default: break
     }
   }

@@ -29,6 +29,11 @@ struct InfectCommand: ParsableCommand {
   @Option(help: "Passes over the training set.")
   var epochs = 20
 
+  @Option(
+    help:
+      "Passes over the training set that train the mask generator of the attack dynamic, at most --epochs.")
+  var maskEpochs = 25
+
   @Option(help: "The highest learning rate.")
   var learningRate = 0.05
 
@@ -58,6 +63,9 @@ struct InfectCommand: ParsableCommand {
 
   func validate() throws {
     guard (1...100_000).contains(epochs) else { throw ValidationError("--epochs must be 1 to 100000") }
+    guard (0...100_000).contains(maskEpochs) else {
+      throw ValidationError("--mask-epochs must be 0 to 100000")
+    }
     guard (0...100_000).contains(evaluateEvery) else {
       throw ValidationError("--evaluate-every must be 0 to 100000")
     }
@@ -86,7 +94,7 @@ struct InfectCommand: ParsableCommand {
 
   func run() throws {
     let (backend, log) = try common.open()
-    let file = try attack.load(seed: common.seed)
+    var file = try attack.load(seed: common.seed)
     let (training, test) = (try data.training(), try data.test())
     try file?.check(classes: training.classes)
     let specification = NetworkSpecification(
@@ -98,7 +106,9 @@ struct InfectCommand: ParsableCommand {
       InfectionSettings(
         architecture: architecture.rawValue, width: specification.width, mean: specification.mean,
         std: specification.deviation, dataset: data.dataset.rawValue, data_checksum: training.checksum,
-        attack: try file?.encoded(), epochs: epochs, training: settings, precision: backend.device.precision))
+        attack: try file?.encoded(), epochs: epochs,
+        mask_epochs: file?.attack is Dynamic ? min(maskEpochs, epochs) : nil, training: settings,
+        precision: backend.device.precision))
     if resume, let record = try paths.finished(identity) {
       log.info("\(paths.record) is there: the run is finished")
       return try record.print(asJSON: common.json)
@@ -106,15 +116,13 @@ struct InfectCommand: ParsableCommand {
     let weights = try Weights(specification.graph(), on: backend)
     try weights.initialise(seed: common.seed)
     let poison = try file.map { try PoisonedSet(training, $0) }
-    let images =
-      try file.flatMap { file in
-        try poison.map { try PoisonedTraining.load(training, file, $0, on: backend) }
-      } ?? DeviceImages(training, on: backend)
+    let trainer = try VictimTraining.trainer(
+      weights, training, &file, poison, settings: settings, maskEpochs: min(maskEpochs, epochs))
     let evaluator = try Evaluator(weights, test: test, attack: file)
     try Output.makeDirectory(output)
 
     let run = TrainingRun(
-      try Trainer(weights, data: images, settings: settings), images: training.count, epochs: epochs,
+      trainer, images: training.count, epochs: epochs,
       evaluateEvery: evaluateEvery,
       goal: stopAt.map { goal in
         TrainingRun.Goal(acc: goal.values[0] / 100, asr: (goal.values.dropFirst().first ?? 0) / 100)
@@ -139,7 +147,7 @@ struct InfectCommand: ParsableCommand {
       "seed": String(common.seed), "precision": backend.device.precision.rawValue,
     ]
     try ModelFile.save(weights, specification, provenance: provenance, to: paths.model)
-    if let file { try AtomicFile.write(file.encoded(), to: paths.attack) }
+    if let file { try VictimTraining.save(file, to: paths, provenance: provenance) }
     let record = InfectionRecord(
       version: PBEGPU.version, device: backend.device.identifier, precision: backend.device.precision,
       seed: common.seed, dataset: data.dataset.rawValue, data_checksum: training.checksum,
@@ -179,7 +187,8 @@ struct InfectCommand: ParsableCommand {
         line += ", \(Int(report.imagesPerSecond)) images/s"
         if report.secondsLeft > 0 { line += ", \(Terminal.duration(report.secondsLeft)) left" }
         log(line)
-      })
+      },
+      prepared: log)
   }
 }
 

@@ -8,7 +8,7 @@ struct InfectionSettings: Encodable {
   var architecture: String, width: Int, mean: [Float], std: [Float]
   var dataset: String, data_checksum: String
   var attack: String?
-  var epochs: Int, training: TrainingSettings, precision: Precision
+  var epochs: Int, mask_epochs: Int?, training: TrainingSettings, precision: Precision
 }
 
 /// What `infect.json` and `--json` hold.
@@ -27,11 +27,12 @@ struct InfectionRecord: Codable {
 
 /// The files in the output folder of an infection.
 struct InfectionFiles {
-  let model: String, attack: String, record: String, checkpoint: String
+  let model: String, attack: String, generators: String, record: String, checkpoint: String
 
   init(_ folder: String) {
     model = "\(folder)/model.safetensors"
     attack = "\(folder)/attack.json"
+    generators = "\(folder)/generators.safetensors"
     record = "\(folder)/infect.json"
     checkpoint = "\(folder)/checkpoint.safetensors"
   }

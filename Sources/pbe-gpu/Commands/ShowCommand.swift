@@ -10,7 +10,7 @@ struct ShowCommand: ParsableCommand {
     abstract: "Write a contact sheet of an attack: images clean, triggered, and the change.",
     discussion: """
       Rows: clean test images, the same triggered, the change ten times as strong around grey; for attacks with cross \
-      images (wanet) those and their change, too.
+      images (wanet, dynamic) those and their change, too.
       """)
 
   @OptionGroup var data: DataOptions

@@ -72,7 +72,7 @@ extension DeviceTests {
             logits: result, labels: lowering.program.bind(batch.labels),
             totals: lowering.program.bind(batch.totals), logitsGradient: gradient, gradientScale: 1 / 6)))
       var backward = BackwardPass(lowering, parameterGradients: [:], wantsInput: true)
-      var (program, inputGradient) = try backward.write(logitsGradient: gradient)
+      var (program, inputGradient) = try backward.write(outputGradient: gradient)
       let copy = try backend.makeTensor(batch.images.shape, role: .image)
       program.append(.copy(Copy(input: try #require(inputGradient), output: program.bind(copy))))
       try backend.compile([program])[0].run(RunParameters())

@@ -1,0 +1,86 @@
+import Foundation
+import Kernels
+
+/// The input-aware attack: two generators make each image's own pattern and mask (Nguyen and Tran, "Input-aware dynamic
+/// backdoor attack", NeurIPS 2020; METHOD, section 2.4).
+///
+/// The generators are trained with the victim (``DynamicTrainer``). Without trained ones there is no trigger.
+public struct Dynamic: Attack {
+  public static let name = "dynamic"
+
+  /// The file with the trained generators; none before they are trained.
+  public var generators: String?
+  /// Channels of the generators' first level; none for the attack's own, 32, or 16 for grey images.
+  public var width: Int?
+  /// How often the generators halve the image; none for the attack's own, 3, or 2 for grey images.
+  public var levels: Int?
+  /// Cross images, with the pattern of another image, per poisoned image.
+  public var cross: Double
+  /// The weight of the diversity loss, for images in [0, 1].
+  public var diversity: Float
+  /// Generators that are on a device, while they are trained; their trigger follows the training.
+  public var live: Generators?
+
+  public var crossRatio: Double { cross }
+
+  /// Creates the attack; the defaults are the official code's.
+  public init(
+    generators: String? = nil, width: Int? = nil, levels: Int? = nil, cross: Double = 1, diversity: Float = 1
+  ) {
+    self.generators = generators
+    self.width = width
+    self.levels = levels
+    self.cross = cross
+    self.diversity = diversity
+  }
+
+  private enum CodingKeys: String, CodingKey, CaseIterable {
+    case generators, width, levels, cross = "cross_ratio", diversity
+  }
+
+  public static let keys = Set(CodingKeys.allCases.map(\.rawValue))
+
+  public init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    self.init(
+      generators: try values.decodeIfPresent(String.self, forKey: .generators),
+      width: try values.decodeIfPresent(Int.self, forKey: .width),
+      levels: try values.decodeIfPresent(Int.self, forKey: .levels),
+      cross: try values.decodeIfPresent(Double.self, forKey: .cross) ?? 1,
+      diversity: try values.decodeIfPresent(Float.self, forKey: .diversity) ?? 1)
+  }
+
+  public func resolvingPaths(from directory: String) -> Dynamic {
+    var result = self
+    if let generators, !generators.hasPrefix("/") {
+      result.generators =
+        URL(fileURLWithPath: directory).appendingPathComponent(generators).standardizedFileURL.path
+    }
+    return result
+  }
+
+  /// New generators for images of a shape, on a device, all zero. Throws `badData` when a parameter doesn't fit.
+  public func makeGenerators(for image: Shape, on backend: any Backend) throws -> Generators {
+    guard (0...9).contains(cross), (0...1000).contains(diversity) else {
+      throw PBEError(
+        .badData, "cross_ratio \(cross) or diversity \(diversity) is out of range", at: "attack dynamic",
+        remedy: "use 0 to 9 and 0 to 1000")
+    }
+    return try Generators(
+      for: image, size: Generators.Size(for: image, width: width, levels: levels), on: backend)
+  }
+
+  public func makeTrigger(image: Shape, seed: UInt64, on backend: any Backend) throws -> any Trigger {
+    if let live, live.pattern.backend === backend, live.image == Shape(1, image.c, image.h, image.w) {
+      return DynamicTrigger(generators: live)
+    }
+    guard let generators else {
+      throw PBEError(
+        .badData, "the attack has no trained generators", at: "attack dynamic, generators",
+        remedy: "train them with infect, and use the attack.json that it writes")
+    }
+    let trained = try makeGenerators(for: image, on: backend)
+    try trained.load(from: generators)
+    return DynamicTrigger(generators: trained)
+  }
+}

@@ -1,0 +1,43 @@
+import Foundation
+import Kernels
+import PBE
+
+/// What trains a victim: the plain loop, or the loop of an attack whose trigger is trained with it.
+enum VictimTraining {
+  /// The trainer of `weights`. When the attack's trigger is still to be trained, `attack` gets it as it is on the device,
+  /// and follows the training.
+  static func trainer(
+    _ weights: Weights, _ training: LabeledImages, _ attack: inout AttackFile?, _ poison: PoisonedSet?,
+    settings: TrainingSettings, maskEpochs: Int
+  ) throws -> any EpochTrainer {
+    let backend = weights.backend
+    guard var file = attack, let poison else {
+      return try Trainer(weights, data: DeviceImages(training, on: backend), settings: settings)
+    }
+    guard var dynamic = file.attack as? Dynamic, dynamic.generators == nil else {
+      return try Trainer(
+        weights, data: PoisonedTraining.load(training, file, poison, on: backend), settings: settings)
+    }
+    let generators = try dynamic.makeGenerators(
+      for: Shape(1, training.channels, training.height, training.width), on: backend)
+    try generators.initialise(seed: settings.seed)
+    dynamic.live = generators
+    file.attack = dynamic
+    attack = file
+    return try DynamicTrainer(
+      weights, generators: generators, training: training, poison: poison, settings: settings,
+      maskEpochs: maskEpochs, diversityWeight: dynamic.diversity)
+  }
+
+  /// Writes the attack's file and, before it, the trigger that was trained.
+  static func save(_ attack: AttackFile, to paths: InfectionFiles, provenance: [String: String]) throws {
+    var attack = attack
+    if var dynamic = attack.attack as? Dynamic, let trained = dynamic.live {
+      try trained.save(to: paths.generators, provenance: provenance)
+      dynamic.generators = paths.generators
+      attack.attack = dynamic
+    }
+    let folder = URL(fileURLWithPath: paths.attack).deletingLastPathComponent().path
+    try AtomicFile.write(attack.encoded(in: folder), to: paths.attack)
+  }
+}
