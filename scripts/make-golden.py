@@ -161,7 +161,29 @@ def optimizers():
         add(name, operator, attributes, before=before, gradients=gradients, after=parameter)
 
 
-for group in (convolutions, linear, batch_norm, activations, pools, resampling, losses, optimizers):
+def triggers():
+    # Sample i takes pattern (i - (flag - 1)) mod 3, none where its flag is 0.
+    x, flags = uniform(5, 3, 6, 4), torch.tensor([1, 0, 2, 4, 1])
+    mask = uniform(3, 1, 6, 4)
+    taken = (torch.arange(5) - (flags - 1)) % 3
+
+    def blend(pattern):
+        return torch.where((flags > 0)[:, None, None, None], x + (pattern[taken] - x) * mask[taken], x)
+
+    pattern = uniform(3, 3, 6, 4)
+    y, dy, (dpattern,) = differentiate(blend, pattern)
+    add("trigger", "trigger", x=x, flags=flags, mask=mask, pattern=pattern, y=y, dy=dy, dpattern=dpattern)
+
+    def distance(images):
+        return (images - images.roll(-1, 0)).square().mean((1, 2, 3)).sqrt()
+
+    x, y = uniform(4, 3, 5, 4), uniform(4, 2, 5, 4).requires_grad_()
+    loss = (distance(x) / (distance(y) + 1e-7)).mean()
+    (gradient,) = torch.autograd.grad(loss, y)
+    add("diversity", "diversity", x=x, y=y, loss=loss.reshape(1), dy=gradient)
+
+
+for group in (convolutions, linear, batch_norm, activations, pools, resampling, losses, optimizers, triggers):
     group()
 OUT.mkdir(exist_ok=True)
 target = OUT / "operators.safetensors"

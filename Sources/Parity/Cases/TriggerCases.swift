@@ -104,8 +104,8 @@ extension ParityTable {
     b.run { p in appendDiversity(of: x, y, total, dy, to: &p) }
   }
 
-  private static func appendDiversity(
-    of x: Tensor, _ y: Tensor, _ total: Tensor, _ dy: Tensor, to p: inout Program
+  static func appendDiversity(
+    of x: Tensor, _ y: Tensor, _ total: Tensor, _ dy: Tensor, weight: Float = 1.5, to p: inout Program
   ) {
     let distances = [x, y].map { image in
       let distance = p.temporary(.vector(image.shape.n), role: .plain)
@@ -117,6 +117,6 @@ extension ParityTable {
         DiversityLoss(
           inputDistances: distances[0], outputDistances: distances[1], outputs: p.bind(y),
           total: p.bind(total),
-          outputsGradient: p.bind(dy), gradientScale: 1.5)))
+          outputsGradient: p.bind(dy), gradientScale: weight)))
   }
 }

@@ -18,6 +18,8 @@ public enum GoldenCases {
       case "sgd", "sgd_nesterov": return try sgd(name, golden)
       case "adam": return try adam(name, golden)
       case "wanet": return try wanet(name, golden)
+      case "trigger": return try trigger(name, golden)
+      case "diversity": return try diversity(name, golden)
       case "logit_agreement": return try agreement(name, golden)
       case "upsample2_bilinear_centers", "upsample2_bilinear_corners", "resize":
         return try resize(name, golden)
