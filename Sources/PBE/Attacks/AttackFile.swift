@@ -11,22 +11,19 @@ public struct AttackFile: Sendable {
   public var target: Int
   /// The share of the training set that is poisoned.
   public var poisonRate: Double
-  /// The seed that chooses the poisoned images.
+  /// The seed that chooses the poisoned images, and the key of all else that the attack draws.
   public var poisonSeed: UInt64
-  /// The folder that image paths start from.
-  public var directory: String
 
   /// Creates an attack.
   public init(
     _ attack: any Attack, mode: AttackMode = .allToOne, target: Int, poisonRate: Double = 0.1,
-    poisonSeed: UInt64 = 0, directory: String = "."
+    poisonSeed: UInt64 = 0
   ) {
     self.attack = attack
     self.mode = mode
     self.target = target
     self.poisonRate = poisonRate
     self.poisonSeed = poisonSeed
-    self.directory = directory
   }
 
   private struct Header: Codable {
@@ -72,9 +69,8 @@ public struct AttackFile: Sendable {
         remedy: "add \"target\"")
     }
     return AttackFile(
-      attack, mode: header.mode ?? .allToOne, target: target, poisonRate: rate,
-      poisonSeed: header.poison_seed ?? 0,
-      directory: URL(fileURLWithPath: path).deletingLastPathComponent().path)
+      attack.resolvingPaths(from: URL(fileURLWithPath: path).deletingLastPathComponent().path),
+      mode: header.mode ?? .allToOne, target: target, poisonRate: rate, poisonSeed: header.poison_seed ?? 0)
   }
 
   /// Any JSON value.
@@ -108,11 +104,8 @@ public struct AttackFile: Sendable {
     func object(_ value: some Encodable) throws -> [String: Any] {
       try JSONSerialization.jsonObject(with: encoder.encode(value)) as? [String: Any] ?? [:]
     }
-    var merged = try object(attack).merging(object(header)) { $1 }
-    for key in ["image", "mask"] {
-      guard let path = merged[key] as? String, !path.hasPrefix("/") else { continue }
-      merged[key] = URL(fileURLWithPath: directory).appendingPathComponent(path).standardizedFileURL.path
-    }
+    let resolved = attack.resolvingPaths(from: FileManager.default.currentDirectoryPath)
+    let merged = try object(resolved).merging(object(header)) { $1 }
     let data = try JSONSerialization.data(
       withJSONObject: merged, options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes])
     return String(decoding: data, as: UTF8.self) + "\n"
@@ -132,43 +125,12 @@ public struct AttackFile: Sendable {
     }
   }
 
+  /// The trigger for images of a data set, on a device. Throws `badData` when it doesn't fit them.
+  public func makeTrigger(for images: LabeledImages, on backend: any Backend) throws -> any Trigger {
+    try attack.makeTrigger(
+      image: Shape(1, images.channels, images.height, images.width), seed: poisonSeed, on: backend)
+  }
+
   /// Whether an image of class `label` counts for the attack success rate: with one target, its own class does not.
   public func scores(label: Int32) -> Bool { mode == .allToAll || label != Int32(target) }
-}
-
-/// The poisoned part of a training set: a function of rate, seed and the number of images, so that every command of a
-/// run poisons the same images. Drawn from all classes (METHOD, section 1.7).
-public struct PoisonedSet: Sendable, Equatable {
-  /// Whether each image carries the trigger.
-  public let isPoisoned: [Bool]
-  /// The labels that the poisoned training set has.
-  public let labels: [Int32]
-  /// The number of poisoned images.
-  public var count: Int { isPoisoned.count { $0 } }
-
-  /// Poisons `images` by `attack`.
-  public init(_ images: LabeledImages, _ attack: AttackFile) {
-    let wanted = Int((attack.poisonRate * Double(images.count)).rounded())
-    let order = Permutation.of(images.count, seed: attack.poisonSeed, purpose: RandomPurpose.poisonChoice)
-    var flags = [Bool](repeating: false, count: images.count)
-    for index in order.prefix(wanted) { flags[index] = true }
-    isPoisoned = flags
-    labels = zip(images.labels, flags).map { label, poisoned in
-      poisoned ? attack.targetLabel(of: label, classes: images.classes) : label
-    }
-  }
-}
-
-/// Pseudo-random orders that are the same on every machine and Swift release.
-public enum Permutation {
-  /// A permutation of 0..<count.
-  public static func of(_ count: Int, seed: UInt64, purpose: UInt32, epoch: UInt32 = 0) -> [Int] {
-    var order = Array(0..<count)
-    var stream = PhiloxStream(seed: seed, purpose: purpose, epoch: epoch)
-    for position in 0..<max(0, count - 1) {
-      let offset = (UInt64(stream.nextWord()) * UInt64(count - position)) >> 32
-      order.swapAt(position, position + Int(offset))
-    }
-    return order
-  }
 }

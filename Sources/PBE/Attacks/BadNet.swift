@@ -33,7 +33,7 @@ public struct BadNet: Attack {
     column = try values.decodeIfPresent(Int.self, forKey: .column) ?? -(pattern.first?.count ?? 0)
   }
 
-  public func makeTrigger(image: Shape, directory: String, on backend: any Backend) throws -> any Trigger {
+  public func makeTrigger(image: Shape, seed: UInt64, on backend: any Backend) throws -> any Trigger {
     let width = pattern.first?.count ?? 0
     guard width > 0,
       pattern.allSatisfy({ line in line.count == width && line.allSatisfy { (0...1).contains($0) } })

@@ -18,14 +18,19 @@ struct FixedPattern: Trigger {
     self.clip = clip
   }
 
-  func apply(to images: Value, flags: Value?, in program: inout Program) -> Value {
-    let output = program.temporary(program[images].shape)
+  func apply(to batch: TriggerBatch, in program: inout Program) -> Value {
+    let flags: Value?
+    switch batch.selection(of: .poisoned, in: &program) {
+    case .none: return batch.images
+    case .all: flags = nil
+    case .flagged(let value): flags = value
+    }
+    let output = program.temporary(program[batch.images].shape)
     program.append(
       .applyTrigger(
         ApplyTrigger(
-          input: images, pattern: program.bind(pattern), mask: program.bind(mask), flags: flags,
-          output: output,
-          kind: kind, clip: clip)))
+          input: batch.images, pattern: program.bind(pattern), mask: program.bind(mask), flags: flags,
+          output: output, kind: kind, clip: clip)))
     return output
   }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 
 /// A picture as the trigger: added to the image (a trojan watermark), or blended into it, everywhere or where a mask
@@ -42,30 +43,47 @@ public struct ImageTrigger: Attack {
     combination = try values.decodeIfPresent(Combination.self, forKey: .combination) ?? .blend
   }
 
-  public func makeTrigger(image shape: Shape, directory: String, on backend: any Backend) throws
-    -> any Trigger
-  {
+  public func resolvingPaths(from directory: String) -> ImageTrigger {
+    var attack = self
+    attack.image = Picture.path(image, from: directory)
+    attack.mask = mask.map { Picture.path($0, from: directory) }
+    return attack
+  }
+
+  public func makeTrigger(image shape: Shape, seed: UInt64, on backend: any Backend) throws -> any Trigger {
     guard (0...1).contains(alpha) else {
       throw PBEError(.badData, "alpha \(alpha) is not between 0 and 1", at: "attack image, alpha")
     }
-    func load(_ name: String) throws -> [Float] {
-      let path = name.hasPrefix("/") ? name : "\(directory)/\(name)"
-      var picture = try Picture(file: path)
-      if picture.width != shape.w || picture.height != shape.h {
-        picture = try picture.resized(width: shape.w, height: shape.h)
-      }
-      let planes = picture.planar.map { Float($0) / 255 }
-      if picture.channels == shape.c { return planes }
-      // A colour picture on grey images: the mean of its channels.
-      let size = shape.h * shape.w
-      return (0..<shape.c * size).map { at in
-        (0..<picture.channels).reduce(0) { $0 + planes[$1 * size + at % size] } / Float(picture.channels)
-      }
-    }
-    let pattern = try load(image)
-    let strength = try mask.map(load) ?? Array(repeating: 1, count: pattern.count)
+    let pattern = try Picture.pattern(file: image, shape)
+    let strength =
+      try mask.map { try Picture.pattern(file: $0, shape) } ?? Array(repeating: 1, count: pattern.count)
     return try FixedPattern(
       pattern: pattern, mask: strength.map { $0 * alpha }, image: Shape(1, shape.c, shape.h, shape.w),
       kind: combination == .add ? .additive : .blend, clip: combination == .add, on: backend)
+  }
+}
+
+extension Picture {
+  /// A picture file as the pattern of a trigger: NCHW values in [0, 1], scaled to one image's shape. On grey images the
+  /// channels of a colour picture are averaged. Throws as ``init(file:)``.
+  static func pattern(file path: String, _ shape: Shape) throws -> [Float] {
+    try Picture(file: path).pattern(shape)
+  }
+
+  /// The same for a picture in memory.
+  func pattern(_ shape: Shape) throws -> [Float] {
+    let picture = try resized(width: shape.w, height: shape.h)
+    let planes = picture.planar.map { Float($0) / 255 }
+    if picture.channels == shape.c { return planes }
+    let size = shape.h * shape.w
+    return (0..<shape.c * size).map { at in
+      (0..<picture.channels).reduce(0) { $0 + planes[$1 * size + at % size] } / Float(picture.channels)
+    }
+  }
+
+  /// A file's path, starting from `directory` unless it is absolute.
+  static func path(_ name: String, from directory: String) -> String {
+    name.hasPrefix("/")
+      ? name : URL(fileURLWithPath: directory).appendingPathComponent(name).standardizedFileURL.path
   }
 }

@@ -1,6 +1,6 @@
 import Kernels
 
-/// A data set in a device's memory: images as uint8, labels, and which images carry the trigger.
+/// A data set in a device's memory: images as uint8, labels, and each image's role in a poisoned training set.
 public final class DeviceImages: Sendable {
   /// The device.
   public let backend: any Backend
@@ -8,10 +8,19 @@ public final class DeviceImages: Sendable {
   let images: Tensor
   /// int32 per image: the label to train with.
   let labels: Tensor
-  /// int32 per image: non-zero for triggered ones; `nil` when none is.
-  let flags: Tensor?
-  /// Puts the trigger on flagged images.
-  let trigger: (any Trigger)?
+  /// Puts the trigger on images, each time they are loaded.
+  private let trigger: (any Trigger)?
+  private let roles: Roles
+
+  private enum Roles {
+    case all(ImageRole)
+    /// int32 per image.
+    case each(Tensor, RoleTables)
+  }
+
+  /// int32 per image: the index of another image, its partner.
+  private let partners: Tensor?
+
   /// The number of images.
   public var count: Int { images.shape.n }
 
@@ -19,9 +28,10 @@ public final class DeviceImages: Sendable {
   ///
   /// - Parameters:
   ///   - labels: the labels to train with; `nil` for the data set's own.
-  ///   - trigger: put on the images that `isTriggered` names, each time they are loaded.
+  ///   - roles: what each image is to the trigger; `nil` makes all of them poisoned ones.
+  ///   - trigger: put on the images by their roles, each time they are loaded.
   public init(
-    _ data: LabeledImages, on backend: any Backend, labels: [Int32]? = nil, isTriggered: [Bool]? = nil,
+    _ data: LabeledImages, on backend: any Backend, labels: [Int32]? = nil, roles: [ImageRole]? = nil,
     trigger: (any Trigger)? = nil
   ) throws {
     guard data.count > 0 else {
@@ -37,21 +47,33 @@ public final class DeviceImages: Sendable {
     images = try backend.makeTensor(data.pixels, shape: shape, role: .image)
     self.labels = try backend.makeTensor(labels ?? data.labels, shape: Shape(data.count, 1))
     self.trigger = trigger
-    flags =
-      trigger == nil
-      ? nil
-      : try isTriggered.map { flags in
-        try backend.makeTensor(flags.map { $0 ? Int32(1) : 0 }, shape: Shape(data.count, 1))
-      }
+    partners = try trigger.map { _ in try Self.partners(data.count, on: backend) }
+    self.roles =
+      try roles.map { roles in
+        .each(
+          try backend.makeTensor(roles.map(\.rawValue), shape: Shape(data.count, 1)),
+          try RoleTables(on: backend))
+      } ?? .all(.poisoned)
   }
 
-  /// The same images, in the same memory, with a trigger on every one.
-  init(sharing other: DeviceImages, trigger: any Trigger) {
+  /// The same images, in the same memory, all in one role.
+  public init(sharing other: DeviceImages, trigger: any Trigger, as role: ImageRole) throws {
     backend = other.backend
     images = other.images
     labels = other.labels
-    flags = nil
     self.trigger = trigger
+    partners = try other.partners ?? Self.partners(other.count, on: other.backend)
+    roles = .all(role)
+  }
+
+  /// Everyone's partner: the next on one round through all images, in an order that depends on their number only.
+  private static func partners(_ count: Int, on backend: any Backend) throws -> Tensor {
+    let order = Permutation.of(count, seed: 0, purpose: RandomPurpose.partner)
+    var partners = [Int32](repeating: 0, count: count)
+    for (position, image) in order.enumerated() {
+      partners[image] = Int32(order[(position + 1) % count])
+    }
+    return try backend.makeTensor(partners, shape: Shape(count, 1))
   }
 
   /// A batch being written into a program.
@@ -62,23 +84,39 @@ public final class DeviceImages: Sendable {
   }
 
   /// Writes the operators that load the batch at the run's row offset of `rows`: gather, convert, trigger.
-  func load(_ count: Int, rows: Tensor, in program: inout Program) -> Batch {
+  func load(_ count: Int, rows: Tensor, in program: inout Program) throws -> Batch {
     let samples = program.temporary(Shape(count, 1), type: .int32, role: .plain)
     program.append(.sliceRows(SliceRows(rows: program.bind(rows), output: samples)))
-    func integers(_ table: Tensor) -> Value {
-      let output = program.temporary(Shape(count, 1), type: .int32, role: .plain)
-      program.append(
-        .gatherIntegers(GatherIntegers(table: program.bind(table), rows: samples, output: output)))
-      return output
-    }
-    let shape = images.shape
-    var pictures = program.temporary(Shape(count, shape.c, shape.h, shape.w))
-    program.append(
-      .gatherImages(GatherImages(images: program.bind(images), rows: samples, output: pictures)))
+    var pictures = gather(samples, in: &program)
     if let trigger {
-      pictures = trigger.apply(to: pictures, flags: flags.map(integers), in: &program)
+      let partners: ((inout Program) -> Value)? = partners.map { table in
+        { program in self.gather(Self.gather(table, samples, in: &program), in: &program) }
+      }
+      let roles: TriggerBatch.Roles
+      switch self.roles {
+      case .all(let role): roles = .all(role)
+      case .each(let table, let flags): roles = .each(Self.gather(table, samples, in: &program), flags)
+      }
+      pictures = try trigger.apply(
+        to: TriggerBatch(images: pictures, samples: samples, roles: roles, partners: partners), in: &program)
     }
-    return Batch(images: pictures, labels: integers(labels), samples: samples)
+    return Batch(images: pictures, labels: Self.gather(labels, samples, in: &program), samples: samples)
+  }
+
+  /// The images at `rows`, as floats.
+  private func gather(_ rows: Value, in program: inout Program) -> Value {
+    let output = program.temporary(
+      Shape(program[rows].shape.n, images.shape.c, images.shape.h, images.shape.w))
+    program.append(.gatherImages(GatherImages(images: program.bind(images), rows: rows, output: output)))
+    return output
+  }
+
+  /// The integers of a table at `rows`.
+  private static func gather(_ table: Tensor, _ rows: Value, in program: inout Program) -> Value {
+    let output = program.temporary(program[rows].shape, type: .int32, role: .plain)
+    program.append(
+      .gatherIntegers(GatherIntegers(table: program.bind(table), rows: rows, output: output)))
+    return output
   }
 }
 

@@ -10,10 +10,16 @@ public struct Metrics: Sendable, Codable, Equatable {
   public var ra: Double?
   /// The attack success rate over all images, target class included, as the paper's code counts.
   public var asr_all_images: Double?
+  /// The share of test images in the cross role (WaNet's noise mode, the input-aware attack's cross-trigger) that get
+  /// their true label; `nil` where the attack has no such role.
+  public var cross: Double?
 
   /// Creates metrics.
-  public init(acc: Double, asr: Double? = nil, ra: Double? = nil, asrAllImages: Double? = nil) {
+  public init(
+    acc: Double, asr: Double? = nil, ra: Double? = nil, asrAllImages: Double? = nil, cross: Double? = nil
+  ) {
     self.acc = acc
+    self.cross = cross
     self.asr = asr
     self.ra = ra
     asr_all_images = asrAllImages
@@ -26,12 +32,14 @@ public struct Metrics: Sendable, Codable, Equatable {
   }
 }
 
-/// Scores a network on a test set: clean, and with the attack's trigger on every image.
+/// Scores a network on a test set: clean, with the attack's trigger on every image and, where the attack has them, with
+/// every image as a cross image.
 public final class Evaluator {
   private let test: LabeledImages
   private let attack: AttackFile?
   private let clean: Scorer
   private let triggered: Scorer?
+  private let crossed: Scorer?
 
   /// Puts the test set on the device. Throws `badData` when the attack's trigger or target doesn't fit it.
   public init(
@@ -44,12 +52,15 @@ public final class Evaluator {
     clean = try Scorer(weights, data: data, batch: batch)
     if let attack {
       try attack.check(classes: test.classes)
-      let trigger = try attack.attack.makeTrigger(
-        image: Shape(1, test.channels, test.height, test.width), directory: attack.directory, on: backend)
-      triggered = try Scorer(
-        weights, data: DeviceImages(sharing: data, trigger: trigger), batch: batch)
+      let trigger = try attack.makeTrigger(for: test, on: backend)
+      func scorer(_ role: ImageRole) throws -> Scorer {
+        try Scorer(weights, data: DeviceImages(sharing: data, trigger: trigger, as: role), batch: batch)
+      }
+      triggered = try scorer(.poisoned)
+      crossed = attack.attack.crossRatio > 0 ? try scorer(.cross) : nil
     } else {
       triggered = nil
+      crossed = nil
     }
   }
 
@@ -62,8 +73,7 @@ public final class Evaluator {
         .badData, "the model's answers to the test images are not finite", at: test.name,
         remedy: "the model is damaged, or its training diverged: use a smaller --learning-rate")
     }
-    let right = zip(try clean.answers(), test.labels).count { $0 == $1 }
-    var metrics = Metrics(acc: Double(right) / Double(test.count))
+    var metrics = Metrics(acc: accuracy(try clean.answers()))
     guard let attack, let triggered else { return metrics }
     try triggered.run { try progress(test.count + $0) }
     var (scored, hits, robust, all) = (0, 0, 0, 0)
@@ -80,7 +90,15 @@ public final class Evaluator {
       metrics.asr = Double(hits) / Double(scored)
       metrics.ra = Double(robust) / Double(scored)
     }
+    if let crossed {
+      try crossed.run { try progress(2 * test.count + $0) }
+      metrics.cross = accuracy(try crossed.answers())
+    }
     return metrics
+  }
+
+  private func accuracy(_ answers: [Int32]) -> Double {
+    Double(zip(answers, test.labels).count { $0 == $1 }) / Double(test.count)
   }
 
   /// How many images one evaluation goes through.

@@ -22,7 +22,7 @@ public final class Scorer {
     logits = try backend.makeTensor(Shape(data.count, weights.graph.classes))
     predictions = try backend.makeTensor(Shape(data.count, 1), type: .int32)
     var program = Program()
-    let loaded = data.load(batch, rows: rows, in: &program)
+    let loaded = try data.load(batch, rows: rows, in: &program)
     var lowering = Lowering(weights, mode: .evaluation, batch: batch, program: program)
     let answers = try lowering.forward(loaded.images)
     program = lowering.program

@@ -56,7 +56,7 @@ public final class Trainer {
     let samples = try backend.makeTensor(Shape(batch, 1), type: .int32)
 
     var load = Program()
-    let loaded = data.load(batch, rows: rows, in: &load)
+    let loaded = try data.load(batch, rows: rows, in: &load)
     let pictures =
       settings.augmentation?.apply(to: loaded.images, samples: loaded.samples, seed: settings.seed, in: &load)
       ?? loaded.images

@@ -85,8 +85,13 @@ public enum RandomPurpose {
   static let poisonChoice: UInt32 = 2
   static let shuffle: UInt32 = 3
   static let extraSet: UInt32 = 4
+  static let partner: UInt32 = 5
+  /// What an attack draws once: its pattern, its field.
+  static let triggerPattern: UInt32 = 6
   static let subset: UInt32 = 0x4C49_4D54
   static let randomStart: UInt32 = 7
+  /// What an attack draws for each sample and epoch.
+  static let triggerNoise: UInt32 = 8
   /// ``Augment`` uses this one and the next.
   static let augmentation: UInt32 = 10
   /// Dropout layer i uses this plus i.

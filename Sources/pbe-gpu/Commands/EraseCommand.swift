@@ -151,7 +151,7 @@ struct EraseCommand: ParsableCommand {
       pbe.epochs_per_step = epochs ?? pbe.epochs_per_step
       pbe.adversarial_batches = adversarialBatches
       record.pbe = pbe
-      let poison = attackFile.map { PoisonedSet(training, $0) }
+      let poison = try attackFile.map { try PoisonedSet(training, $0) }
       let images =
         try attackFile.flatMap { attack in
           try poison.map { try PoisonedTraining.load(training, attack, $0, on: backend) }
@@ -222,6 +222,7 @@ struct EraseCommand: ParsableCommand {
   private static func summary(_ metrics: Metrics) -> String {
     let asr = metrics.asr.map { ", ASR \(Output.percent($0))%" } ?? ""
     let ra = metrics.ra.map { ", RA \(Output.percent($0))%" } ?? ""
-    return "ACC \(Output.percent(metrics.acc))%\(asr)\(ra)"
+    let cross = metrics.cross.map { ", cross \(Output.percent($0))%" } ?? ""
+    return "ACC \(Output.percent(metrics.acc))%\(asr)\(ra)\(cross)"
   }
 }

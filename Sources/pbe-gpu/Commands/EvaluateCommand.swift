@@ -23,7 +23,7 @@ struct EvaluateCommand: ParsableCommand {
   }
 
   private struct Record: Encodable {
-    var acc: Double, asr: Double?, ra: Double?, asr_all_images: Double?
+    var acc: Double, asr: Double?, ra: Double?, asr_all_images: Double?, cross: Double?
     var images: Int, device: String, precision: Precision, model: String, dataset: String
   }
 
@@ -45,7 +45,8 @@ struct EvaluateCommand: ParsableCommand {
       try Output.json(
         Record(
           acc: metrics.acc, asr: metrics.asr, ra: metrics.ra, asr_all_images: metrics.asr_all_images,
-          images: test.count, device: backend.device.identifier, precision: backend.device.precision,
+          cross: metrics.cross, images: test.count, device: backend.device.identifier,
+          precision: backend.device.precision,
           model: model.model, dataset: data.dataset.rawValue))
     } else {
       try Output.table(MetricsTable.rows([("", metrics)]))
@@ -56,9 +57,14 @@ struct EvaluateCommand: ParsableCommand {
 /// Metrics as rows of per cents.
 enum MetricsTable {
   static func rows(_ entries: [(String, Metrics)]) -> [[String]] {
-    [["", "ACC", "ASR", "RA", "ASR (all images)"]]
+    // Few attacks have a cross accuracy.
+    let crossed = entries.contains { $1.cross != nil }
+    return [["", "ACC", "ASR", "RA", "ASR (all images)"] + (crossed ? ["cross"] : [])]
       + entries.map { name, metrics in
-        [name] + [metrics.acc, metrics.asr, metrics.ra, metrics.asr_all_images].map(Output.percent)
+        [name]
+          + ([metrics.acc, metrics.asr, metrics.ra, metrics.asr_all_images]
+          + (crossed ? [metrics.cross] : []))
+          .map(Output.percent)
       }
   }
 }

@@ -48,7 +48,7 @@ struct InfectCommand: ParsableCommand {
   private struct Record: Encodable {
     var version: String, device: String, precision: Precision, seed: UInt64, dataset: String,
       data_checksum: String
-    var images: Int, poisoned: Int, epochs: Int, seconds: Double
+    var images: Int, poisoned: Int, cross: Int, epochs: Int, seconds: Double
     var metrics: Metrics
   }
 
@@ -63,7 +63,7 @@ struct InfectCommand: ParsableCommand {
       deviation: std?.values.map(Float.init) ?? [])
     let weights = try Weights(specification.graph(), on: backend)
     try weights.initialise(seed: common.seed)
-    let poison = PoisonedSet(training, file)
+    let poison = try PoisonedSet(training, file)
     let images = try PoisonedTraining.load(training, file, poison, on: backend)
     try Output.makeDirectory(output)
 
@@ -74,8 +74,9 @@ struct InfectCommand: ParsableCommand {
     settings.weight_decay = Float(sgd.weightDecay)
     settings.seed = common.seed
     let trainer = try Trainer(weights, data: images, settings: settings)
+    let cross = poison.crossCount > 0 ? ", \(poison.crossCount) cross" : ""
     log.info(
-      "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison.count) poisoned"
+      "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison.count) poisoned\(cross)"
     )
     let clock = ContinuousClock()
     let start = clock.now
@@ -115,7 +116,7 @@ struct InfectCommand: ParsableCommand {
       version: PBEGPU.version, device: backend.device.identifier, precision: backend.device.precision,
       seed: common.seed, dataset: data.dataset.rawValue, data_checksum: training.checksum,
       images: training.count,
-      poisoned: poison.count, epochs: epochs, seconds: seconds, metrics: metrics)
+      poisoned: poison.count, cross: poison.crossCount, epochs: epochs, seconds: seconds, metrics: metrics)
     try AtomicFile.write(Output.text(record) + "\n", to: "\(output)/infect.json")
     if common.json {
       try Output.json(record)
@@ -130,10 +131,8 @@ enum PoisonedTraining {
   static func load(
     _ training: LabeledImages, _ attack: AttackFile, _ poison: PoisonedSet, on backend: any Backend
   ) throws -> DeviceImages {
-    let trigger = try attack.attack.makeTrigger(
-      image: Shape(1, training.channels, training.height, training.width), directory: attack.directory,
-      on: backend)
-    return try DeviceImages(
-      training, on: backend, labels: poison.labels, isTriggered: poison.isPoisoned, trigger: trigger)
+    try DeviceImages(
+      training, on: backend, labels: poison.labels, roles: poison.roles,
+      trigger: attack.makeTrigger(for: training, on: backend))
   }
 }

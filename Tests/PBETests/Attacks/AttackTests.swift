@@ -12,11 +12,14 @@ extension DeviceTests {
       -> [Float]
     {
       let trigger = try attack.makeTrigger(
-        image: Shape(1, shape.c, shape.h, shape.w), directory: ".", on: backend)
+        image: Shape(1, shape.c, shape.h, shape.w), seed: 0, on: backend)
       let output = try backend.makeTensor(shape, role: .image)
       var program = Program()
       let images = program.bind(try backend.makeTensor(pixels, shape: shape, role: .image))
-      let result = trigger.apply(to: images, flags: nil, in: &program)
+      let samples = program.bind(
+        try backend.makeTensor((0..<shape.n).map { Int32($0) }, shape: Shape(shape.n, 1)))
+      let result = try trigger.apply(
+        to: TriggerBatch(images: images, samples: samples, all: .poisoned), in: &program)
       program.append(.copy(Copy(input: result, output: program.bind(output))))
       try backend.compile([program])[0].run(RunParameters())
       return try backend.read(output)
@@ -27,6 +30,8 @@ extension DeviceTests {
     func gridTrigger(_ device: Int) throws {
       let shape = Shape(2, 3, 6, 5)
       let pixels = (0..<shape.count).map { Float($0 % 7) / 10 + 0.1 }
+      let samples = program.bind(
+        try backend.makeTensor((0..<shape.n).map { Int32($0) }, shape: Shape(shape.n, 1)))
       let result = try triggered(BadNet(), pixels, shape, on: TestDevices.usable[device])
       let grid: [[Float]] = [[0, 0, 1], [0, 1, 0], [1, 0, 1]]
       for n in 0..<2 {
@@ -45,11 +50,11 @@ extension DeviceTests {
     @Test func patchOutsideTheImage() {
       #expect {
         try BadNet(row: 30, column: 30).makeTrigger(
-          image: Shape(1, 3, 32, 32), directory: ".", on: TestDevices.cpu)
+          image: Shape(1, 3, 32, 32), seed: 0, on: TestDevices.cpu)
       } throws: { ($0 as? PBEError)?.kind == .badData }
       #expect {
         try BadNet(row: .min, column: 0).makeTrigger(
-          image: Shape(1, 3, 32, 32), directory: ".", on: TestDevices.cpu)
+          image: Shape(1, 3, 32, 32), seed: 0, on: TestDevices.cpu)
       } throws: { ($0 as? PBEError)?.kind == .badData }
     }
 
@@ -59,6 +64,8 @@ extension DeviceTests {
       try Data(picture.png()).write(to: URL(fileURLWithPath: "\(folder.path)/white.png"))
       let attack = ImageTrigger(image: "\(folder.path)/white.png", alpha: 0.5, combination: .add)
       let pixels: [Float] = (0..<12).map { Float($0) / 12 }
+      let samples = program.bind(
+        try backend.makeTensor((0..<shape.n).map { Int32($0) }, shape: Shape(shape.n, 1)))
       let result = try triggered(attack, pixels, Shape(1, 3, 2, 2), on: TestDevices.cpu)
       for (value, pixel) in zip(result, pixels) { #expect(abs(value - min(1, pixel + 0.5)) < 1e-6) }
       let blend = ImageTrigger(image: "\(folder.path)/white.png", alpha: 0.25)
@@ -69,12 +76,12 @@ extension DeviceTests {
     @Test func poisonIsFixedByItsSeed() throws {
       let images = try barImages(200, seed: 1)
       let file = AttackFile(BadNet(), target: 2, poisonRate: 0.1, poisonSeed: 5)
-      let set = PoisonedSet(images, file)
+      let set = try PoisonedSet(images, file)
       #expect(set.count == 20)
-      #expect(set == PoisonedSet(images, file))
+      #expect(try set == PoisonedSet(images, file))
       var other = file
       other.poisonSeed = 6
-      #expect(set.isPoisoned != PoisonedSet(images, other).isPoisoned)
+      #expect(try set.isPoisoned != PoisonedSet(images, other).isPoisoned)
       for (index, poisoned) in set.isPoisoned.enumerated() {
         #expect(set.labels[index] == (poisoned ? 2 : images.labels[index]))
       }
@@ -85,7 +92,7 @@ extension DeviceTests {
 
     @Test func allToAllShiftsLabels() throws {
       let images = try barImages(40, seed: 1)
-      let set = PoisonedSet(images, AttackFile(BadNet(), mode: .allToAll, target: 0, poisonRate: 1))
+      let set = try PoisonedSet(images, AttackFile(BadNet(), mode: .allToAll, target: 0, poisonRate: 1))
       #expect(set.count == 40)
       for (label, clean) in zip(set.labels, images.labels) { #expect(label == (clean + 1) % 4) }
     }

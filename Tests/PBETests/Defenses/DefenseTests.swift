@@ -16,10 +16,10 @@ extension DeviceTests {
         test = try barImages(120, seed: 2)
         attack = AttackFile(
           BadNet(pattern: [[1, 1], [1, 1]], row: 5, column: 5), target: 1, poisonRate: 0.2)
-        poison = PoisonedSet(training, attack)
-        let trigger = try attack.attack.makeTrigger(image: Shape(1, 1, 12, 12), directory: ".", on: backend)
+        poison = try PoisonedSet(training, attack)
+        let trigger = try attack.attack.makeTrigger(image: Shape(1, 1, 12, 12), seed: 0, on: backend)
         images = try DeviceImages(
-          training, on: backend, labels: poison.labels, isTriggered: poison.isPoisoned, trigger: trigger)
+          training, on: backend, labels: poison.labels, roles: poison.roles, trigger: trigger)
         weights = try Weights(
           NetworkSpecification(.mnistNet, width: 8, classes: 4, channels: 1, height: 12, imageWidth: 12)
             .graph(),
