@@ -13,6 +13,8 @@ public struct AttackFile: Sendable {
   public var poisonRate: Double
   /// The seed that chooses the poisoned images, and the key of all else that the attack draws.
   public var poisonSeed: UInt64
+  /// What `poison` did to the training set beside the file: its images carry their triggers already.
+  public var record: PoisonRecord?
 
   /// Creates an attack.
   public init(
@@ -32,13 +34,16 @@ public struct AttackFile: Sendable {
     var target: Int?
     var poison_rate: Double?
     var poison_seed: UInt64?
+    var poisoned_set: PoisonRecord?
 
-    enum CodingKeys: String, CodingKey, CaseIterable { case attack, mode, target, poison_rate, poison_seed }
+    enum CodingKeys: String, CodingKey, CaseIterable {
+      case attack, mode, target, poison_rate, poison_seed, poisoned_set
+    }
   }
 
   /// Reads the file. Throws `missingInput` when it can't be read, `badData` naming the key that is wrong.
   public static func load(_ path: String) throws -> AttackFile {
-    let data = Data(try InputFile.read(path, limit: 1 << 20, remedy: "name a JSON file; see docs/attacks.md"))
+    let data = Data(try InputFile.read(path, limit: PoisonRecord.largestFile, remedy: "name a JSON file; see docs/attacks.md"))
     func decode<T: Decodable>(_ type: T.Type) throws -> T {
       do { return try JSONDecoder().decode(type, from: data) } catch {
         throw PBEError(
@@ -68,9 +73,11 @@ public struct AttackFile: Sendable {
         .badData, "an all-to-one attack needs a target label of at least 0", at: path,
         remedy: "add \"target\"")
     }
-    return AttackFile(
+    var file = AttackFile(
       attack.resolvingPaths(from: URL(fileURLWithPath: path).deletingLastPathComponent().path),
       mode: header.mode ?? .allToOne, target: target, poisonRate: rate, poisonSeed: header.poison_seed ?? 0)
+    file.record = header.poisoned_set
+    return file
   }
 
   /// Any JSON value.
@@ -94,7 +101,8 @@ public struct AttackFile: Sendable {
     }
   }
 
-  /// The attack as JSON with sorted keys; image paths are made absolute, so that the file may lie anywhere.
+  /// The attack as JSON with sorted keys, without ``record``; image paths are made absolute, so that the file may lie
+  /// anywhere.
   public func encoded() throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
