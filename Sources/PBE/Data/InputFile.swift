@@ -10,7 +10,7 @@ public enum InputFile {
   }
 
   /// True if there is anything at `path`.
-  static func exists(_ path: String) -> Bool {
+  public static func exists(_ path: String) -> Bool {
     var info = stat()
     return stat(path, &info) == 0
   }

@@ -54,17 +54,17 @@ struct InfectCommand: ParsableCommand {
 
   func run() throws {
     let (backend, log) = try common.open()
-    let file = try attack.load(seed: common.seed)
-    let (training, test) = (try data.training(), try data.test())
-    try file.check(classes: training.classes)
+    if attack.attack != nil { try data.refusePoisoned("leave --attack away") }
+    let isPoisoned = try attack.attack == nil && data.poisonedAttack() != nil
+    let set = try TrainingSet.load(data, attack: isPoisoned ? nil : attack.load(seed: common.seed))
+    let (training, file, poison, test) = (set.images, set.attack, set.poison, try data.test())
     let specification = NetworkSpecification(
       architecture, width: width, classes: training.classes, channels: training.channels,
       height: training.height, imageWidth: training.width, mean: mean?.values.map(Float.init) ?? [],
       deviation: std?.values.map(Float.init) ?? [])
     let weights = try Weights(specification.graph(), on: backend)
     try weights.initialise(seed: common.seed)
-    let poison = try PoisonedSet(training, file)
-    let images = try PoisonedTraining.load(training, file, poison, on: backend)
+    let images = try set.onDevice(backend)
     try Output.makeDirectory(output)
 
     var settings = TrainingSettings()
@@ -74,9 +74,10 @@ struct InfectCommand: ParsableCommand {
     settings.weight_decay = Float(sgd.weightDecay)
     settings.seed = common.seed
     let trainer = try Trainer(weights, data: images, settings: settings)
-    let cross = poison.crossCount > 0 ? ", \(poison.crossCount) cross" : ""
+    let crossCount = poison?.crossCount ?? 0
+    let cross = crossCount > 0 ? ", \(crossCount) cross" : ""
     log.info(
-      "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison.count) poisoned\(cross)"
+      "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison?.count ?? 0) poisoned\(cross)"
     )
     let clock = ContinuousClock()
     let start = clock.now
@@ -111,28 +112,17 @@ struct InfectCommand: ParsableCommand {
       "seed": String(common.seed), "precision": backend.device.precision.rawValue,
     ]
     try ModelFile.save(weights, specification, provenance: provenance, to: "\(output)/model.safetensors")
-    try AtomicFile.write(file.encoded(), to: "\(output)/attack.json")
+    if let file { try AtomicFile.write(file.encoded(), to: "\(output)/attack.json") }
     let record = Record(
       version: PBEGPU.version, device: backend.device.identifier, precision: backend.device.precision,
       seed: common.seed, dataset: data.dataset.rawValue, data_checksum: training.checksum,
       images: training.count,
-      poisoned: poison.count, cross: poison.crossCount, epochs: epochs, seconds: seconds, metrics: metrics)
+      poisoned: poison?.count ?? 0, cross: crossCount, epochs: epochs, seconds: seconds, metrics: metrics)
     try AtomicFile.write(Output.text(record) + "\n", to: "\(output)/infect.json")
     if common.json {
       try Output.json(record)
     } else {
       try Output.table(MetricsTable.rows([("infected", metrics)]))
     }
-  }
-}
-
-/// A poisoned training set on a device.
-enum PoisonedTraining {
-  static func load(
-    _ training: LabeledImages, _ attack: AttackFile, _ poison: PoisonedSet, on backend: any Backend
-  ) throws -> DeviceImages {
-    try DeviceImages(
-      training, on: backend, labels: poison.labels, roles: poison.roles,
-      trigger: attack.makeTrigger(for: training, on: backend))
   }
 }

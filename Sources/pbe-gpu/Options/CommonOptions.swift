@@ -82,14 +82,22 @@ struct DataOptions: ParsableArguments {
   /// The training images.
   func training() throws -> LabeledImages { try load(.train, limit) }
 
+  /// The training images without --limit.
+  func allTraining() throws -> LabeledImages { try load(.train, nil) }
+
   /// The test images.
   func test() throws -> LabeledImages { try load(.test, testLimit) }
 
   private func load(_ split: DatasetKind.Split, _ limit: Int?) throws -> LabeledImages {
-    let images = try dataset.load(
-      directory: data, split: split,
-      options: DatasetOptions(imageSize: imageSize, testFraction: testFraction, isGrey: grey))
+    let images = try load(split, in: data)
     return try limit.map { try images.limited(to: $0) } ?? images
+  }
+
+  /// One part of a data set of the same kind, with the same options, in another folder.
+  func load(_ split: DatasetKind.Split, in folder: String) throws -> LabeledImages {
+    try dataset.load(
+      directory: folder, split: split,
+      options: DatasetOptions(imageSize: imageSize, testFraction: testFraction, isGrey: grey))
   }
 
   /// Mirrored images keep their class only where nothing is written on them.
