@@ -133,8 +133,8 @@ public struct ResizeGradient: OperationDescriptor {
 public struct GridSample: OperationDescriptor {
   /// Image (n, c, h, w).
   public var input: Value
-  /// Plain (n or 1, h', w', 2) in row-major order, given as `Shape(n or 1, h', w', 2)`; the last axis is (x, y) in
-  /// [-1, 1].
+  /// Image (n or 1, 2, h', w'): a point per output pixel, x and then y, -1 to 1 from the centre of the first pixel to
+  /// that of the last.
   public var field: Value
   /// Image (n, c, h', w').
   public var output: Value

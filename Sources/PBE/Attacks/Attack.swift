@@ -39,6 +39,9 @@ public protocol Trigger: Sendable {
 public enum Attacks {
   static let known: [any Attack.Type] = [
     BadNet.self,
+    Blend.self,
+    SIG.self,
+    WaNet.self,
     ImageTrigger.self,
   ]
 

@@ -41,43 +41,77 @@ public struct AttackFile: Sendable {
     }
   }
 
-  /// Reads the file. Throws `missingInput` when it can't be read, `badData` naming the key that is wrong.
-  public static func load(_ path: String) throws -> AttackFile {
-    let data = Data(try InputFile.read(path, limit: PoisonRecord.largestFile, remedy: "name a JSON file; see docs/attacks.md"))
-    func decode<T: Decodable>(_ type: T.Type) throws -> T {
+  /// Reads the file. `parameters` replace or add parameters of the attack: values are JSON, or else strings. Throws
+  /// `missingInput` when the file can't be read, `badData` naming the key that is wrong.
+  public static func load(_ path: String, parameters: [String: String] = [:]) throws -> AttackFile {
+    let data = Data(
+      try InputFile.read(
+        path, limit: PoisonRecord.largestFile, remedy: "name a JSON file; see docs/attacks.md"))
+    var file = try decode(data, parameters, at: path)
+    file.attack = file.attack.resolvingPaths(
+      from: URL(fileURLWithPath: path).deletingLastPathComponent().path)
+    return file
+  }
+
+  /// An attack by its name, with target 0 and, but for `parameters`, its defaults. Throws `badData` as ``load``.
+  public static func named(_ name: String, parameters: [String: String] = [:], seed: UInt64 = 0) throws
+    -> AttackFile
+  {
+    let header = Header(attack: name, target: 0, poison_seed: seed)
+    return try decode(JSONEncoder().encode(header), parameters, at: "attack \(name)")
+  }
+
+  private static func decode(_ data: Data, _ parameters: [String: String], at place: String) throws
+    -> AttackFile
+  {
+    func decode<T: Decodable>(_ type: T.Type, _ data: Data) throws -> T {
       do { return try JSONDecoder().decode(type, from: data) } catch {
         throw PBEError(
-          .badData, "the attack file is wrong: \(explain(error))", at: path, remedy: "see docs/attacks.md")
+          .badData, "the attack is described wrongly: \(explain(error))", at: place,
+          remedy: "see docs/attacks.md")
       }
     }
-    let header = try decode(Header.self)
+    let header = try decode(Header.self, data)
     guard let type = Attacks.known.first(where: { $0.name == header.attack }) else {
       throw PBEError(
-        .badData, "there is no attack \"\(header.attack.printable())\"", at: path,
+        .badData, "there is no attack \"\(header.attack.printable())\"", at: place,
         remedy: "known are \(Attacks.names.joined(separator: ", "))")
     }
-    let attack = try decode(type)
+    let given = try decode([String: Ignored].self, data).keys
     // A misspelt key would silently leave its default in place.
     let known = type.keys.union(Header.CodingKeys.allCases.map(\.rawValue))
-    if let wrong = try decode([String: Ignored].self).keys.filter({ !known.contains($0) }).min() {
+    if let wrong = given.filter({ !known.contains($0) }).min()
+      ?? parameters.keys.filter({ !type.keys.contains($0) }).min()
+    {
       throw PBEError(
-        .badData, "the attack \(type.name) has no parameter \"\(wrong.printable())\"", at: path,
+        .badData, "the attack \(type.name) has no parameter \"\(wrong.printable())\"", at: place,
         remedy: "known are \(known.sorted().joined(separator: ", "))")
     }
+    let attack = try decode(type, try merging(parameters, into: data))
     let rate = header.poison_rate ?? 0.1
     guard (0...1).contains(rate) else {
-      throw PBEError(.badData, "poison_rate \(rate) is not between 0 and 1", at: path, remedy: "correct it")
+      throw PBEError(.badData, "poison_rate \(rate) is not between 0 and 1", at: place, remedy: "correct it")
     }
     guard let target = header.target ?? (header.mode == .allToAll ? 0 : nil), target >= 0 else {
       throw PBEError(
-        .badData, "an all-to-one attack needs a target label of at least 0", at: path,
+        .badData, "an all-to-one attack needs a target label of at least 0", at: place,
         remedy: "add \"target\"")
     }
     var file = AttackFile(
-      attack.resolvingPaths(from: URL(fileURLWithPath: path).deletingLastPathComponent().path),
-      mode: header.mode ?? .allToOne, target: target, poisonRate: rate, poisonSeed: header.poison_seed ?? 0)
+      attack, mode: header.mode ?? .allToOne, target: target, poisonRate: rate,
+      poisonSeed: header.poison_seed ?? 0)
     file.record = header.poisoned_set
     return file
+  }
+
+  private static func merging(_ parameters: [String: String], into data: Data) throws -> Data {
+    if parameters.isEmpty { return data }
+    var object = try JSONSerialization.jsonObject(with: data) as? [String: Any] ?? [:]
+    for (key, text) in parameters {
+      object[key] =
+        (try? JSONSerialization.jsonObject(with: Data(text.utf8), options: .fragmentsAllowed)) ?? text
+    }
+    return try JSONSerialization.data(withJSONObject: object)
   }
 
   /// Any JSON value.

@@ -26,11 +26,34 @@ public struct BadNet: Attack {
 
   public static let keys = Set(CodingKeys.allCases.map(\.rawValue))
 
+  /// Patches by name, with their margin from the lower right corner.
+  private enum Preset: String, Decodable {
+    /// The paper's code.
+    case grid
+    /// BackdoorBench: 3x3, white.
+    case square
+    /// I-BAU: 4x4, white, a pixel from the edges.
+    case largeSquare = "large-square"
+
+    var patch: (pattern: [[Float]], margin: Int) {
+      switch self {
+      case .grid: (BadNet.grid, 0)
+      case .square: (Array(repeating: Array(repeating: 1, count: 3), count: 3), 0)
+      case .largeSquare: (Array(repeating: Array(repeating: 1, count: 4), count: 4), 1)
+      }
+    }
+  }
+
   public init(from decoder: any Decoder) throws {
     let values = try decoder.container(keyedBy: CodingKeys.self)
-    pattern = try values.decodeIfPresent([[Float]].self, forKey: .pattern) ?? Self.grid
-    row = try values.decodeIfPresent(Int.self, forKey: .row) ?? -pattern.count
-    column = try values.decodeIfPresent(Int.self, forKey: .column) ?? -(pattern.first?.count ?? 0)
+    var margin = 0
+    if (try? values.decode(String.self, forKey: .pattern)) != nil {
+      (pattern, margin) = try values.decode(Preset.self, forKey: .pattern).patch
+    } else {
+      pattern = try values.decodeIfPresent([[Float]].self, forKey: .pattern) ?? Self.grid
+    }
+    row = try values.decodeIfPresent(Int.self, forKey: .row) ?? -pattern.count - margin
+    column = try values.decodeIfPresent(Int.self, forKey: .column) ?? -(pattern.first?.count ?? 0) - margin
   }
 
   public func makeTrigger(image: Shape, seed: UInt64, on backend: any Backend) throws -> any Trigger {

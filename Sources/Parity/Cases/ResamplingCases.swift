@@ -63,11 +63,11 @@ extension ParityTable {
   private static func gridSample(_ shape: Shape, _ fields: Int, _ flagged: Bool) -> OperatorCase {
     OperatorCase("gridSample/\(shape), \(fields) fields\(flagged ? ", flags" : "")", bound: bound) { b in
       let x = b.pixels(shape)
-      let fieldShape = Shape(fields, shape.h, shape.w, 2)
+      let fieldShape = Shape(fields, 2, shape.h, shape.w)
       // Points inside, at the corners and well outside.
       var points = b.normal(fieldShape.count, scale: 0.7)
       for i in stride(from: 0, to: points.count, by: 11) { points[i] = i % 2 == 0 ? 1 : -1 }
-      let field = b.tensor("field", points, fieldShape)
+      let field = b.tensor("field", points, fieldShape, role: .image)
       let y = b.output(shape)
       let flags = flagged ? b.integers((0..<shape.n).map { $0 % 3 }, "flags") : nil
       b.run { p in

@@ -50,7 +50,7 @@ extension GoldenCases {
   static func gridSample(_ name: String, _ golden: GoldenCase) throws -> OperatorCase {
     let (x, field, y) = (try golden.tensor("x"), try golden.tensor("field"), try golden.tensor("y"))
     return OperatorCase(name) { b in
-      let (x, field, y) = (b.image(x, "x"), b.golden(field, "field"), b.output(y, "y"))
+      let (x, field, y) = (b.image(x, "x"), b.field(field), b.output(y, "y"))
       b.run { p in
         p.append(.gridSample(GridSample(input: p.bind(x), field: p.bind(field), output: p.bind(y))))
       }
@@ -63,11 +63,9 @@ extension GoldenCases {
     let (x, field, y) = (try golden.tensor("x"), try golden.tensor("field"), try golden.tensor("y"))
     let (height, width) = (noise.deviceShape.c, noise.deviceShape.h)
     return OperatorCase(name) { b in
-      let (x, field, y) = (b.image(x, "x"), b.golden(field, "field"), b.output(y, "y"))
+      let (x, field, y) = (b.image(x, "x"), b.field(field), b.output(y, "y"))
       let (control, grown) = (b.image(control, "control"), b.output(Shape(1, 2, height, width), "noise"))
-      // The file holds the noise channels-last.
-      let pixels = height * width
-      b.expect(grown, (0..<2 * pixels).map { noise.values[$0 % pixels * 2 + $0 / pixels] })
+      b.expect(grown, CaseBuilder.channelsFirst(noise).values)
       b.run { p in
         p.append(
           .resize(

@@ -216,4 +216,21 @@ extension CaseBuilder {
     expect(result, tensor.values)
     return result
   }
+
+  /// A golden field of points, which files hold channels-last, as an input.
+  mutating func field(_ tensor: GoldenTensor) -> Tensor {
+    let (values, shape) = Self.channelsFirst(tensor)
+    return self.tensor("field", values, shape, role: .image)
+  }
+
+  /// NHWC as NCHW.
+  static func channelsFirst(_ tensor: GoldenTensor) -> (values: [Double], shape: Shape) {
+    let from = tensor.deviceShape
+    let (pixels, channels) = (from.c * from.h, from.w)
+    let values = (0..<from.count).map { at in
+      let (sample, rest) = at.quotientAndRemainder(dividingBy: pixels * channels)
+      return tensor.values[sample * pixels * channels + rest % pixels * channels + rest / pixels]
+    }
+    return (values, Shape(from.n, channels, from.c, from.h))
+  }
 }

@@ -93,13 +93,13 @@ extension Reference {
     return sum
   }
 
-  /// Bilinear sampling at the points of a field (n or 1, h', w', 2), corners aligned, zero outside; samples whose flag
+  /// Bilinear sampling at the points of a field (n or 1, 2, h', w'), corners aligned, zero outside; samples whose flag
   /// is zero are copied.
   public static func gridSample(
     _ input: ReferenceTensor, field: ReferenceTensor, flags: ReferenceTensor? = nil
   ) -> ReferenceTensor {
     let shape = input.shape
-    var output = ReferenceTensor(Shape(shape.n, shape.c, field.shape.c, field.shape.h))
+    var output = ReferenceTensor(Shape(shape.n, shape.c, field.shape.h, field.shape.w))
     for n in 0..<shape.n {
       let source = field.shape.n == 1 ? 0 : n
       for c in 0..<shape.c {
@@ -110,8 +110,8 @@ extension Reference {
               continue
             }
             output[n, c, i, j] = bilinear(
-              shape.h, shape.w, x: (field[source, i, j, 0] + 1) / 2 * Double(shape.w - 1),
-              y: (field[source, i, j, 1] + 1) / 2 * Double(shape.h - 1)
+              shape.h, shape.w, x: (field[source, 0, i, j] + 1) / 2 * Double(shape.w - 1),
+              y: (field[source, 1, i, j] + 1) / 2 * Double(shape.h - 1)
             ) { input[n, c, $0, $1] }
           }
         }

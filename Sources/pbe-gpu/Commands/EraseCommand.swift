@@ -111,7 +111,7 @@ struct EraseCommand: ParsableCommand {
     let (backend, log) = try common.open()
     let test = try data.test()
     let file = try model.load(for: test)
-    let attackFile = try attack.map(AttackFile.load) ?? data.poisonedAttack()
+    let attackFile = try attack.map { try AttackFile.load($0) } ?? data.poisonedAttack()
     // Read before the long work begins: a missing or damaged file is known at once.
     let set = try trainingSet(attackFile)
     let training = set.images

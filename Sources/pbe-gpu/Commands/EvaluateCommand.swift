@@ -35,7 +35,7 @@ struct EvaluateCommand: ParsableCommand {
       "model: \(file.specification.architecture.rawValue), width \(file.specification.width), \(file.format)")
     let weights = try file.weights(on: backend, place: model.model)
     let evaluator = try Evaluator(
-      weights, test: test, attack: try attack.map(AttackFile.load), batch: batch)
+      weights, test: test, attack: try attack.map { try AttackFile.load($0) }, batch: batch)
     let metrics = try evaluator.evaluate { done in
       try Interruption.check("run the command again")
       Terminal.shared.progress("evaluating", Double(done) / Double(evaluator.imageCount))

@@ -36,9 +36,7 @@ struct PoisonCommand: ParsableCommand {
   func run() throws {
     try OutputFolder.checkIsFree(output)
     try data.refusePoisoned("give the data set that it was made from")
-    guard let file = try attack.load(seed: common.seed) else {
-      throw PBEError(.usage, "there is no attack to poison by", at: "--attack", remedy: "name one")
-    }
+    let file = try attack.loadRequired(seed: common.seed)
     let (backend, log) = try common.open()
     let (source, test) = (try data.training(), try data.test())
     try file.check(classes: source.classes)

@@ -5,8 +5,16 @@ import PBE
 /// The attack that `infect` plants: a name with its defaults, or a file with everything.
 struct AttackOptions: ParsableArguments {
   @Option(
-    help: "The attack: badnet, a JSON file (docs/attacks.md), or none. Not for data that carry triggers already.")
+    help:
+      "The attack: \(Attacks.names.joined(separator: ", ")), a JSON file, whose name ends in .json (docs/attacks.md), or none. Not for data that poison wrote."
+  )
   var attack: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "A parameter of the attack (docs/attacks.md), for example alpha=0.2; repeat for more. Replaces the file's.",
+      valueName: "key=value"))
+  var parameter: [String] = []
 
   @Option(help: "The target label of an all-to-one attack. Default: 0, or the file's.")
   var target: Int?
@@ -17,6 +25,15 @@ struct AttackOptions: ParsableArguments {
   @Option(help: "The share of the training set to poison. Default: 0.1, or the file's.")
   var poisonRate: Double?
 
+  private func parameters() throws -> [String: String] {
+    try parameter.reduce(into: [:]) { result, text in
+      guard let sign = text.firstIndex(of: "="), sign > text.startIndex else {
+        throw PBEError(.usage, "\"\(text)\" is not KEY=VALUE", at: "--parameter")
+      }
+      result[String(text[..<sign])] = String(text[text.index(after: sign)...])
+    }
+  }
+
   /// The attack, `nil` for none; poisons with `seed` unless the file says otherwise.
   func load(seed: UInt64) throws -> AttackFile? {
     guard let attack else {
@@ -24,22 +41,29 @@ struct AttackOptions: ParsableArguments {
         .usage, "the attack is missing", at: "--attack", remedy: "name one, or none; see docs/attacks.md")
     }
     if attack == "none" { return nil }
-    var file: AttackFile
-    if attack == BadNet.name {
-      file = AttackFile(BadNet(), target: 0, poisonSeed: seed)
-    } else if attack.hasSuffix(".json") {
-      file = try AttackFile.load(attack)
-    } else {
+    guard attack.hasSuffix(".json") || Attacks.names.contains(attack) else {
       throw PBEError(
         .usage, "there is no attack \"\(attack)\"", at: "--attack",
-        remedy: "use badnet, a JSON file (docs/attacks.md), or none")
+        remedy: "use \(Attacks.names.joined(separator: ", ")), a JSON file (docs/attacks.md), or none")
     }
+    var file =
+      attack.hasSuffix(".json")
+      ? try AttackFile.load(attack, parameters: parameters())
+      : try AttackFile.named(attack, parameters: parameters(), seed: seed)
     file.target = target ?? file.target
     file.mode = mode ?? file.mode
     file.poisonRate = poisonRate ?? file.poisonRate
     guard file.target >= 0, (0...1).contains(file.poisonRate) else {
       throw PBEError(
         .usage, "--target must not be negative, and --poison-rate must be from 0 to 1", at: "--attack")
+    }
+    return file
+  }
+
+  /// The attack, for commands that can't do without.
+  func loadRequired(seed: UInt64) throws -> AttackFile {
+    guard let file = try load(seed: seed) else {
+      throw PBEError(.usage, "this needs an attack", at: "--attack", remedy: "name one; see docs/attacks.md")
     }
     return file
   }
