@@ -21,8 +21,9 @@ public struct DatasetOptions: Sendable, Equatable {
 
   /// Throws `usage` for values that make no sense, and for those that `kind` has no use for.
   func check(for kind: DatasetKind) throws {
-    guard (1...4096).contains(side) else {
-      throw PBEError(.usage, "images can't be scaled to \(side) pixels", at: "--image-size", remedy: "use 1 to 4096")
+    guard (1...512).contains(side) else {
+      throw PBEError(
+        .usage, "images can't be scaled to \(side) pixels", at: "--image-size", remedy: "use 1 to 512")
     }
     guard testFraction > 0, testFraction < 1 else {
       throw PBEError(

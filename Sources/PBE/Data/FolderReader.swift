@@ -64,8 +64,8 @@ enum FolderReader {
   private static func check(_ classes: [String], in folder: String) throws {
     guard classes.count > 1 else {
       throw PBEError(
-        classes.isEmpty ? .missingInput : .badData, "the folder has \(classes.count) folders of classes",
-        at: folder, remedy: remedy)
+        classes.isEmpty ? .missingInput : .badData, 
+        "\(classes.count) folders of classes are here; at least 2 are needed", at: folder, remedy: remedy)
     }
   }
 

@@ -5,7 +5,7 @@ import Synchronization
 /// Decodes many image files with all cores.
 enum ImageFiles {
   /// No set of decoded images may take more memory than this.
-  private static let mostBytes = 64 << 30
+  private static let mostBytes = 16 << 30
 
   /// Planar pixels of `side` x `side`, in the order of `paths`. `decode` gives a file's picture with `channels`
   /// channels, of any size.
