@@ -52,7 +52,8 @@ public struct PoisonRecord: Sendable, Codable, Equatable {
     encoder.outputFormatting = .sortedKeys
     let record = String(decoding: try encoder.encode(self), as: UTF8.self)
     let text = try attack.encoded()
-    guard let end = text.lastIndex(of: "}"), let last = text[..<end].lastIndex(where: { !$0.isWhitespace }) else {
+    guard let end = text.lastIndex(of: "}"), let last = text[..<end].lastIndex(where: { !$0.isWhitespace })
+    else {
       throw PBEError(.internal, "the attack's JSON is no object")
     }
     return text[...last] + ",\n  \"\(Self.key)\" : \(record)\n}\n"
@@ -65,14 +66,17 @@ public struct PoisonRecord: Sendable, Codable, Equatable {
     func mark(_ entries: Entries, _ role: ImageRole) -> Bool {
       guard entries.indices.count == entries.labels.count else { return false }
       for (index, label) in zip(entries.indices, entries.labels) {
-        guard roles.indices.contains(index), roles[index] == .clean, labels[index] == label else { return false }
+        guard roles.indices.contains(index), roles[index] == .clean, labels[index] == label else {
+          return false
+        }
         roles[index] = role
       }
       return true
     }
     guard images == labels.count, mark(poisoned, .poisoned), mark(cross, .cross) else {
       throw PBEError(
-        .badData, "the poisoned set that it describes (\(images) images) is not the training set beside it "
+        .badData,
+        "the poisoned set that it describes (\(images) images) is not the training set beside it "
           + "(\(labels.count) images)", at: path,
         remedy: "poison the data again, or delete the file: then nothing is known about the poison")
     }

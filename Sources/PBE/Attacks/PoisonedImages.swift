@@ -28,7 +28,8 @@ extension LabeledImages {
           for offset in 0..<imageSize {
             let value = values[position * imageSize + offset]
             guard value.isFinite else {
-              throw PBEError(.badData, "the trigger makes pixels of image \(index) that are not finite", at: name)
+              throw PBEError(
+                .badData, "the trigger makes pixels of image \(index) that are not finite", at: name)
             }
             pixels[index * imageSize + offset] = UInt8((min(max(value, 0), 1) * 255).rounded())
           }

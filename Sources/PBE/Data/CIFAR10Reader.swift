@@ -23,7 +23,8 @@ enum CIFAR10Reader {
       guard size > 0, size <= fileSize, size % recordSize == 0 else {
         throw PBEError(
           .badData,
-          "the file has \(size) bytes; \(fileSize) were expected, or another multiple of \(recordSize) below", at: path,
+          "the file has \(size) bytes; \(fileSize) were expected, or another multiple of \(recordSize) below",
+          at: path,
           remedy: "unpack or download it again")
       }
     }

@@ -33,7 +33,8 @@ public enum DatasetKind: String, CaseIterable, Sendable {
     let name = "\(rawValue) \(split.rawValue)"
     switch self {
     case .cifar10: return try CIFAR10Reader.load(directory: directory, split: split, name: name)
-    case .gtsrb: return try GTSRBReader.load(directory: directory, split: split, side: options.side, name: name)
+    case .gtsrb:
+      return try GTSRBReader.load(directory: directory, split: split, side: options.side, name: name)
     case .mnist, .fashionMNIST:
       return try IDXReader.load(kind: self, directory: directory, split: split, name: name)
     case .folder:

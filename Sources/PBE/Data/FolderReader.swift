@@ -47,7 +47,8 @@ enum FolderReader {
     if split == .train { return (classes, try classes.map { try images(in: DatasetFolder.join(train, $0)) }) }
     let candidates = testNames.map { DatasetFolder.join(root, $0) }
     guard let test = candidates.first(where: InputFile.isFolder) else {
-      throw PBEError(.missingInput, "the folder is missing", at: candidates[0], remedy: "put the test images there")
+      throw PBEError(
+        .missingInput, "the folder is missing", at: candidates[0], remedy: "put the test images there")
     }
     let tested = try folders(in: test)
     if let unknown = tested.first(where: { !classes.contains($0) }) {
@@ -64,7 +65,7 @@ enum FolderReader {
   private static func check(_ classes: [String], in folder: String) throws {
     guard classes.count > 1 else {
       throw PBEError(
-        classes.isEmpty ? .missingInput : .badData, 
+        classes.isEmpty ? .missingInput : .badData,
         "\(classes.count) folders of classes are here; at least 2 are needed", at: folder, remedy: remedy)
     }
   }

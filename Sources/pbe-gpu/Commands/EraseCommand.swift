@@ -25,10 +25,15 @@ struct EraseCommand: ParsableCommand {
   @Option(help: "How to erase.")
   var method = Method.pbe
 
-  @Option(help: "The attack, as a JSON file: to score by and, with pbe, to poison the training set, unless that was written by poison.")
+  @Option(
+    help:
+      "The attack, as a JSON file: to score by and, with pbe, to poison the training set, unless that was written by poison."
+  )
   var attack: String?
 
-  @Flag(help: "The training images carry their triggers already, unknown to everybody: --attack is to score by only.")
+  @Flag(
+    help:
+      "The training images carry their triggers already, unknown to everybody: --attack is to score by only.")
   var poisoned = false
 
   @Option(help: "The folder to write to.")

@@ -21,7 +21,9 @@ struct PoisonCommand: ParsableCommand {
   @OptionGroup var common: CommonOptions
 
   @Option(
-    help: "own: the data set's own files. png: a folder of PNG files per class, and poison.csv; --dataset folder.")
+    help:
+      "own: the data set's own files. png: a folder of PNG files per class, and poison.csv; --dataset folder."
+  )
   var format = Format.own
 
   @Option(help: "The folder to write; it must not exist, or be empty.")

@@ -45,7 +45,8 @@ enum CIFAR10Writer {
       images.count <= names.count * CIFAR10Reader.recordsPerFile
     else {
       throw PBEError(
-        .usage, "\(images.count) images of \(images.channels)x\(images.height)x\(images.width) don't suit CIFAR-10",
+        .usage,
+        "\(images.count) images of \(images.channels)x\(images.height)x\(images.width) don't suit CIFAR-10",
         at: images.name, remedy: "CIFAR-10 has 5 to 50000 training images of 3x32x32")
     }
     var files: [String] = []
