@@ -30,8 +30,6 @@ extension DeviceTests {
     func gridTrigger(_ device: Int) throws {
       let shape = Shape(2, 3, 6, 5)
       let pixels = (0..<shape.count).map { Float($0 % 7) / 10 + 0.1 }
-      let samples = program.bind(
-        try backend.makeTensor((0..<shape.n).map { Int32($0) }, shape: Shape(shape.n, 1)))
       let result = try triggered(BadNet(), pixels, shape, on: TestDevices.usable[device])
       let grid: [[Float]] = [[0, 0, 1], [0, 1, 0], [1, 0, 1]]
       for n in 0..<2 {
@@ -64,8 +62,6 @@ extension DeviceTests {
       try Data(picture.png()).write(to: URL(fileURLWithPath: "\(folder.path)/white.png"))
       let attack = ImageTrigger(image: "\(folder.path)/white.png", alpha: 0.5, combination: .add)
       let pixels: [Float] = (0..<12).map { Float($0) / 12 }
-      let samples = program.bind(
-        try backend.makeTensor((0..<shape.n).map { Int32($0) }, shape: Shape(shape.n, 1)))
       let result = try triggered(attack, pixels, Shape(1, 3, 2, 2), on: TestDevices.cpu)
       for (value, pixel) in zip(result, pixels) { #expect(abs(value - min(1, pixel + 0.5)) < 1e-6) }
       let blend = ImageTrigger(image: "\(folder.path)/white.png", alpha: 0.25)

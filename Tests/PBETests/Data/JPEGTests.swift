@@ -90,7 +90,7 @@ import Testing
 
   /// The expected values are Pillow's `convert("L")`.
   @Test func greyIsTheLuma() throws {
-    let row = (0..<9).flatMap { [UInt8($0 * 25), 0, 90] }
+    let row = (0..<9).flatMap { (column: UInt8) -> [UInt8] in [column * 25, 0, 90] }
     let picture = try Picture(width: 9, height: 1, channels: 3, pixels: row)
     #expect(try picture.grey().pixels == [10, 18, 25, 33, 40, 48, 55, 63, 70])
   }
