@@ -18,6 +18,18 @@ enum TestDevices {
 @Suite(.serialized)
 enum DeviceTests {}
 
+/// Golden files that lie outside the repository, where they are at hand.
+enum SharedGolden {
+  static let directory: URL? = {
+    let environment = ProcessInfo.processInfo.environment["PBE_SHARED"].map { URL(fileURLWithPath: $0) }
+    var package = URL(fileURLWithPath: #filePath)
+    for _ in 0..<3 { package.deleteLastPathComponent() }
+    let golden = (environment ?? package.deletingLastPathComponent().appendingPathComponent("shared"))
+      .appendingPathComponent("golden")
+    return FileManager.default.fileExists(atPath: golden.path) ? golden : nil
+  }()
+}
+
 /// The normalised error |a-b|^2 / |b|^2 of the parity tests.
 func normalisedError(_ a: [Float], _ b: [Double]) -> Double {
   precondition(a.count == b.count)

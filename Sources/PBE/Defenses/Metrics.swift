@@ -102,7 +102,7 @@ public final class Evaluator {
   }
 
   /// How many images one evaluation goes through.
-  public var imageCount: Int { test.count * (triggered == nil ? 1 : 2) }
+  public var imageCount: Int { test.count * (1 + [triggered, crossed].count { $0 != nil }) }
 }
 
 /// The area under the ROC curve of a score that should be high for positives: the probability that a positive scores

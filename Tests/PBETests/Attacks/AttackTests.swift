@@ -8,21 +8,9 @@ extension DeviceTests {
   @Suite(.serialized)
   struct AttackTests {
     private func triggered(_ attack: any Attack, _ pixels: [Float], _ shape: Shape, on backend: any Backend)
-      throws
-      -> [Float]
+      throws -> [Float]
     {
-      let trigger = try attack.makeTrigger(
-        image: Shape(1, shape.c, shape.h, shape.w), seed: 0, on: backend)
-      let output = try backend.makeTensor(shape, role: .image)
-      var program = Program()
-      let images = program.bind(try backend.makeTensor(pixels, shape: shape, role: .image))
-      let samples = program.bind(
-        try backend.makeTensor((0..<shape.n).map { Int32($0) }, shape: Shape(shape.n, 1)))
-      let result = try trigger.apply(
-        to: TriggerBatch(images: images, samples: samples, all: .poisoned), in: &program)
-      program.append(.copy(Copy(input: result, output: program.bind(output))))
-      try backend.compile([program])[0].run(RunParameters())
-      return try backend.read(output)
+      try TriggerBench(shape, pixels, on: backend).apply(attack)
     }
 
     /// The grid of the paper's code, in the lower right corner, and nothing else changes.
@@ -91,6 +79,83 @@ extension DeviceTests {
       let set = try PoisonedSet(images, AttackFile(BadNet(), mode: .allToAll, target: 0, poisonRate: 1))
       #expect(set.count == 40)
       for (label, clean) in zip(set.labels, images.labels) { #expect(label == (clean + 1) % 4) }
+    }
+
+    @Test func crossImagesAreASetOfTheirOwn() throws {
+      let images = try barImages(200, seed: 1)
+      var file = AttackFile(WaNet(), target: 2, poisonRate: 0.1, poisonSeed: 5)
+      let set = try PoisonedSet(images, file)
+      #expect(set.count == 20 && set.crossCount == 40)
+      #expect(set.isPoisoned.count { $0 } == 20)
+      for (index, role) in set.roles.enumerated() {
+        #expect(set.labels[index] == (role == .poisoned ? 2 : images.labels[index]))
+      }
+      // The same images are poisoned, whatever the attack.
+      #expect(
+        try PoisonedSet(images, AttackFile(BadNet(), target: 2, poisonSeed: 5)).isPoisoned == set.isPoisoned)
+      file.poisonRate = 0.34
+      #expect { try PoisonedSet(images, file) } throws: { ($0 as? PBEError)?.kind == .badData }
+      file.attack = WaNet(crossRatio: .infinity)
+      #expect { try PoisonedSet(images, file) } throws: { ($0 as? PBEError)?.kind == .badData }
+      file.poisonRate = 0
+      file.attack = WaNet()
+      #expect(try PoisonedSet(images, file).roles.allSatisfy { $0 == .clean })
+    }
+
+    /// Clean-label: images of the target class only, as many as the rate says of all, labels as they were.
+    @Test func cleanLabel() throws {
+      let images = try barImages(200, seed: 1)
+      var file = AttackFile(SIG(label: .clean), target: 3, poisonRate: 0.2, poisonSeed: 5)
+      let set = try PoisonedSet(images, file)
+      #expect(set.count == 40 && set.labels == images.labels)
+      #expect(zip(set.roles, images.labels).allSatisfy { $0 != .poisoned || $1 == 3 })
+      file.poisonRate = 0.25
+      #expect(try PoisonedSet(images, file).count == 50)
+      file.poisonRate = 0.26
+      #expect {
+        try PoisonedSet(images, file)
+      } throws: {
+        ($0 as? PBEError)?.kind == .badData && "\($0)".contains("52") && "\($0)".contains("50")
+      }
+      file.poisonRate = 0.1
+      file.mode = .allToAll
+      #expect { try PoisonedSet(images, file) } throws: { ($0 as? PBEError)?.kind == .badData }
+    }
+
+    @Test func parametersOnTheCommandLine() throws {
+      let folder = try ScratchFolder()
+      let path = "\(folder.path)/attack.json"
+      let text = #"{"attack": "blend", "target": 4, "alpha": 0.5, "pattern": "a.png", "poison_seed": 3}"#
+      try AtomicFile.write(text, to: path)
+      let file = try AttackFile.load(path, parameters: ["alpha": "0.25"])
+      let blend = try #require(file.attack as? Blend)
+      #expect(file.target == 4 && file.poisonSeed == 3 && blend.alpha == 0.25)
+      #expect(blend.pattern.hasPrefix("/") && blend.pattern.hasSuffix("/a.png"))
+      let sig = try AttackFile.named("sig", parameters: ["label": "clean", "delta": "40"], seed: 8)
+      #expect(sig.poisonSeed == 8 && sig.attack.isCleanLabel && (sig.attack as? SIG)?.delta == 40)
+      for name in ["badnet", "blend", "sig", "wanet"] {
+        #expect(type(of: try AttackFile.named(name).attack).name == name)
+      }
+      for parameters in [["alpha": "x"], ["beta": "1"], ["target": "1"], ["alpha": "[1]"]] {
+        #expect { try AttackFile.named("blend", parameters: parameters) } throws: {
+          ($0 as? PBEError)?.kind == .badData
+        }
+      }
+      #expect { try AttackFile.named("image") } throws: { "\($0)".contains("image") }
+    }
+
+    /// What is written describes the same trigger.
+    @Test func everyAttackSurvivesItsFile() throws {
+      let folder = try ScratchFolder()
+      for (index, attack) in TriggerTests.attacks.enumerated() {
+        let path = "\(folder.path)/\(index).json"
+        try AtomicFile.write(AttackFile(attack, target: 1, poisonSeed: 6).encoded(), to: path)
+        let read = try AttackFile.load(path)
+        #expect(
+          read.attack.crossRatio == attack.crossRatio && read.attack.isCleanLabel == attack.isCleanLabel)
+        let bench = TriggerBench(Shape(2, 3, 9, 9), on: TestDevices.cpu)
+        #expect(try bench.apply(read.attack, seed: read.poisonSeed) == bench.apply(attack, seed: 6))
+      }
     }
 
     @Test func fileRoundTrip() throws {

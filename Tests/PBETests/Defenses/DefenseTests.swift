@@ -152,6 +152,25 @@ extension DeviceTests {
       #expect(calls == 2)
     }
 
+    /// Cross accuracy is measured where the attack has cross images, and those are not triggered ones.
+    @Test func crossAccuracy() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      try victim.train(epochs: 6)
+      #expect(try victim.metrics().cross == nil)
+      let still = AttackFile(WaNet(s: 0), target: 1)
+      let evaluator = try Evaluator(victim.weights, test: victim.test, attack: still)
+      #expect(evaluator.imageCount == 360)
+      var done: [Int] = []
+      let metrics = try evaluator.evaluate { done.append($0) }
+      #expect(done == done.sorted() && done.last == 360)
+      // Bars survive noise of half a pixel; without a warp nothing is triggered.
+      #expect(try #require(metrics.cross) > 0.85)
+      #expect(try #require(metrics.ra) > 0.85)
+      let strong = AttackFile(WaNet(s: 40), target: 1)
+      let warped = try Evaluator(victim.weights, test: victim.test, attack: strong).evaluate()
+      #expect(try #require(warped.cross) < (try #require(metrics.cross)))
+    }
+
     @Test func divergenceIsAnError() throws {
       let victim = try Victim(on: TestDevices.cpu)
       let trainer = try Trainer(victim.weights, data: victim.images, settings: TrainingSettings())

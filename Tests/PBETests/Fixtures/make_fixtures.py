@@ -78,3 +78,18 @@ with zipfile.ZipFile(here / "checkpoint.pth") as source:
                 stream.write(source.read(item))
 tensors = {name[7:]: tensor.detach().clone().contiguous() for name, tensor in state().items()}
 safetensors.torch.save_file(tensors, here / "model.safetensors", metadata={"format": "pt", "note": "\"quoted\" é"})
+
+# WaNet's trigger, in float64: an image that is not square, and a field that leaves the image.
+generator = torch.Generator().manual_seed(1)
+size, strength, height, width = 4, 3.0, 12, 9
+shifts = torch.rand(1, 2, size, size, generator=generator) * 2 - 1
+control = (shifts / shifts.abs().mean()).double()
+images = torch.rand(2, 3, height, width, generator=generator).double()
+grown = torch.nn.functional.interpolate(control, (height, width), mode="bicubic", align_corners=True)
+rows, columns = torch.meshgrid(
+    torch.linspace(-1, 1, height).double(), torch.linspace(-1, 1, width).double(), indexing="ij")
+field = (torch.stack((columns, rows))[None] + strength * grown / height).clamp(-1, 1)
+warped = torch.nn.functional.grid_sample(images, field.permute(0, 2, 3, 1).repeat(2, 1, 1, 1), align_corners=True)
+safetensors.torch.save_file(
+    {key: value.float().contiguous() for key, value in
+     dict(control=control, x=images, field=field, y=warped).items()}, here / "wanet.safetensors")

@@ -7,14 +7,7 @@ import Testing
 
 /// The golden PreActResNet-18 of width 8: PyTorch's float64 results for a whole network, where they are at hand.
 private enum GoldenNetwork {
-  static let directory: URL? = {
-    let environment = ProcessInfo.processInfo.environment["PBE_SHARED"].map { URL(fileURLWithPath: $0) }
-    var package = URL(fileURLWithPath: #filePath)
-    for _ in 0..<4 { package.deleteLastPathComponent() }
-    let golden = (environment ?? package.deletingLastPathComponent().appendingPathComponent("shared"))
-      .appendingPathComponent("golden")
-    return FileManager.default.fileExists(atPath: golden.path) ? golden : nil
-  }()
+  static let directory = SharedGolden.directory
 
   static let needed = ConditionTrait.enabled(
     if: directory != nil, "NOT RUN: the shared golden files (no ../shared/golden, and no PBE_SHARED)")
