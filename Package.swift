@@ -25,6 +25,9 @@ let package = Package(
       name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
     .systemLibrary(
       name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"]), .brew(["libpng"])]),
+    .systemLibrary(
+      name: "CLibJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg-dev"]), .brew(["jpeg-turbo"])]),
+    .target(name: "CJPEG", dependencies: ["CLibJPEG"]),
     .target(name: "CKernels"),
 
     // MARK: - The device abstraction
@@ -37,7 +40,7 @@ let package = Package(
     .target(
       name: "PBE",
       dependencies: [
-        "Kernels", "CZlib", "CPNG", .product(name: "Logging", package: "swift-log"),
+        "Kernels", "CZlib", "CPNG", "CJPEG", .product(name: "Logging", package: "swift-log"),
         .product(name: "Yams", package: "Yams"),
       ]),
     .executableTarget(

@@ -14,8 +14,8 @@ struct PBEGPU: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      DevicesCommand.self, InfectCommand.self, EvaluateCommand.self, EraseCommand.self, ShowCommand.self,
-      SweepCommand.self, BenchCommand.self, ParityCommand.self, TuneCommand.self,
+      DevicesCommand.self, PoisonCommand.self, ShowCommand.self, InfectCommand.self, EvaluateCommand.self,
+      EraseCommand.self, SweepCommand.self, BenchCommand.self, ParityCommand.self, TuneCommand.self,
     ])
 
   /// The version of the program, also recorded in the files it writes.

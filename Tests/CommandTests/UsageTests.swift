@@ -14,7 +14,9 @@ extension CommandTests {
 
     @Test func helpOfEveryCommand() throws {
       let overview = try Program.succeed(["--help"]).output
-      for command in ["devices", "infect", "evaluate", "erase", "show", "bench", "parity", "tune"] {
+      for command in [
+        "devices", "poison", "show", "infect", "evaluate", "erase", "bench", "parity", "tune",
+      ] {
         #expect(overview.contains("\n  \(command) "))
         let help = try Program.succeed([command, "--help"])
         #expect(help.output.contains("USAGE: pbe-gpu \(command)"))

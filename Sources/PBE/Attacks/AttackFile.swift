@@ -13,6 +13,8 @@ public struct AttackFile: Sendable {
   public var poisonRate: Double
   /// The seed that chooses the poisoned images, and the key of all else that the attack draws.
   public var poisonSeed: UInt64
+  /// What `poison` did to the training set beside the file: its images carry their triggers already.
+  public var record: PoisonRecord?
 
   /// Creates an attack.
   public init(
@@ -32,14 +34,19 @@ public struct AttackFile: Sendable {
     var target: Int?
     var poison_rate: Double?
     var poison_seed: UInt64?
+    var poisoned_set: PoisonRecord?
 
-    enum CodingKeys: String, CodingKey, CaseIterable { case attack, mode, target, poison_rate, poison_seed }
+    enum CodingKeys: String, CodingKey, CaseIterable {
+      case attack, mode, target, poison_rate, poison_seed, poisoned_set
+    }
   }
 
   /// Reads the file. `parameters` replace or add parameters of the attack: values are JSON, or else strings. Throws
   /// `missingInput` when the file can't be read, `badData` naming the key that is wrong.
   public static func load(_ path: String, parameters: [String: String] = [:]) throws -> AttackFile {
-    let data = Data(try InputFile.read(path, limit: 1 << 20, remedy: "name a JSON file; see docs/attacks.md"))
+    let data = Data(
+      try InputFile.read(
+        path, limit: PoisonRecord.largestFile, remedy: "name a JSON file; see docs/attacks.md"))
     var file = try decode(data, parameters, at: path)
     file.attack = file.attack.resolvingPaths(
       from: URL(fileURLWithPath: path).deletingLastPathComponent().path)
@@ -90,9 +97,11 @@ public struct AttackFile: Sendable {
         .badData, "an all-to-one attack needs a target label of at least 0", at: place,
         remedy: "add \"target\"")
     }
-    return AttackFile(
+    var file = AttackFile(
       attack, mode: header.mode ?? .allToOne, target: target, poisonRate: rate,
       poisonSeed: header.poison_seed ?? 0)
+    file.record = header.poisoned_set
+    return file
   }
 
   private static func merging(_ parameters: [String: String], into data: Data) throws -> Data {
@@ -126,8 +135,8 @@ public struct AttackFile: Sendable {
     }
   }
 
-  /// The attack as JSON with sorted keys. Paths are made absolute, so that the file may lie anywhere; but those of files
-  /// in `folder` relative to it, so that it may be moved together with them.
+  /// The attack as JSON with sorted keys, without ``record``. Paths are made absolute, so that the file may lie anywhere;
+  /// but those of files in `folder` relative to it, so that it may be moved together with them.
   public func encoded(in folder: String? = nil) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

@@ -15,6 +15,17 @@ public struct PoisonedSet: Sendable, Equatable {
   /// The number of cross images.
   public var crossCount: Int { roles.count { $0 == .cross } }
 
+  /// A poisoned set that is known already: what each image is, and its label.
+  public init(roles: [ImageRole], labels: [Int32]) {
+    self.roles = roles
+    self.labels = labels
+  }
+
+  /// The part of the set at `indices`.
+  public func subset(_ indices: [Int]) -> PoisonedSet {
+    PoisonedSet(roles: indices.map { roles[$0] }, labels: indices.map { labels[$0] })
+  }
+
   /// Poisons `images` by `attack`. Throws `badData` when there are not enough images for it.
   public init(_ images: LabeledImages, _ attack: AttackFile) throws {
     let keepsLabels = attack.attack.isCleanLabel

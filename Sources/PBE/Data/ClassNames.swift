@@ -1,9 +1,10 @@
 extension DatasetKind {
-  /// The classes' names in the order of their numbers.
+  /// The classes' names in the order of their numbers; none for an image folder, whose own names they are.
   public var classNames: [String] {
     switch self {
     case .cifar10:
       ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    case .folder: []
     case .mnist: (0..<10).map(String.init)
     case .fashionMNIST:
       [

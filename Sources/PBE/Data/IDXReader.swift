@@ -5,6 +5,7 @@ enum IDXReader {
   /// A hostile header must not make the program reserve memory; the real sets have 60,000 images of 28 x 28.
   private static let mostImages = 10_000_000
   private static let mostBytes = 1 << 30
+  private static let side = 28
 
   static func load(
     kind: DatasetKind, directory: String, split: DatasetKind.Split, name: String
@@ -18,13 +19,12 @@ enum IDXReader {
     let imagePath = try path(of: imageNames, in: folder, remedy: remedy)
     let labelPath = try path(of: variants(prefix, "labels", rank: 1), in: folder, remedy: remedy)
 
-    let shape = kind.imageShape
     let images = try read(imagePath, rank: 3, remedy: remedy)
-    guard images.extents[1] == shape.height, images.extents[2] == shape.width else {
+    guard images.extents[1] == side, images.extents[2] == side else {
       throw PBEError(
         .badData,
-        "the images are \(images.extents[1]) x \(images.extents[2]); \(kind.rawValue) has \(shape.height) x "
-          + "\(shape.width)", at: imagePath, remedy: remedy)
+        "the images are \(images.extents[1]) x \(images.extents[2]); \(kind.rawValue) has \(side) x \(side)",
+        at: imagePath, remedy: remedy)
     }
     let labels = try read(labelPath, rank: 1, remedy: remedy)
     guard labels.extents[0] == images.extents[0] else {
@@ -32,7 +32,7 @@ enum IDXReader {
         .badData, "the file has \(labels.extents[0]) labels for \(images.extents[0]) images of \(imagePath)",
         at: labelPath, remedy: "both files must be of the same part of the same data set")
     }
-    let classes = kind.classes
+    let classes = kind.classNames.count
     if let wrong = labels.bytes.firstIndex(where: { $0 >= classes }) {
       throw PBEError(
         .badData,
@@ -41,7 +41,7 @@ enum IDXReader {
         remedy: "download the file again")
     }
     return try LabeledImages(
-      name: name, channels: 1, height: shape.height, width: shape.width, classes: classes,
+      name: name, channels: 1, height: side, width: side, classes: classes,
       classNames: kind.classNames, pixels: images.bytes, labels: labels.bytes.map(Int32.init))
   }
 

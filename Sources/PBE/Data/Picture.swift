@@ -43,18 +43,22 @@ public struct Picture: Sendable, Equatable {
     try self.init(width: width, height: height, channels: channels, pixels: interleaved)
   }
 
-  /// Reads a PNG or PPM file as RGB (grey files get three equal channels).
+  /// Reads a PNG, JPEG or PPM file as RGB (grey files get three equal channels), whatever its name says.
   ///
-  /// Throws `missingInput` when it can't be read, and `badData` when it is neither or damaged.
+  /// Throws `missingInput` when it can't be read, and `badData` when it is none of these or damaged.
   public init(file path: String) throws {
-    let bytes = try InputFile.read(path, limit: Self.largestFile, remedy: "name a PNG or PPM file")
-    if bytes.starts(with: [0x89, 0x50, 0x4E, 0x47]) {
+    let bytes = try InputFile.read(path, limit: Self.largestFile, remedy: "name a PNG, JPEG or PPM file")
+    if bytes.isEmpty {
+      throw PBEError(.badData, "the image file is empty", at: path, remedy: "replace the file")
+    } else if bytes.starts(with: [0x89, 0x50, 0x4E, 0x47]) {
       self = try Picture(png: bytes, name: path)
+    } else if bytes.starts(with: [0xFF, 0xD8]) {
+      self = try Picture(jpeg: bytes, name: path).rgb()
     } else if bytes.starts(with: [0x50, 0x35]) || bytes.starts(with: [0x50, 0x36]) {
       self = try Picture(ppm: bytes, name: path).rgb()
     } else {
       throw PBEError(
-        .badData, "the file is neither PNG nor binary PPM", at: path, remedy: "convert it to PNG")
+        .badData, "the file is neither PNG, JPEG nor binary PPM", at: path, remedy: "convert it to PNG")
     }
   }
 
@@ -79,6 +83,21 @@ public struct Picture: Sendable, Equatable {
       for channel in 0..<3 { colour.append(pixels[pixel * channels + (channels == 1 ? 0 : channel)]) }
     }
     return try Picture(width: width, height: height, channels: 3, pixels: colour)
+  }
+
+  /// The picture with one channel: the luma of ITU-R 601 in integers, as Pillow's `L`. Opacity is dropped.
+  public func grey() throws -> Picture {
+    if channels == 1 { return self }
+    // Weights of 1/65536; together they are one, so that grey stays as it is.
+    let weights = [19595, 38470, 7471]
+    var luma: [UInt8] = []
+    luma.reserveCapacity(width * height)
+    for pixel in 0..<width * height {
+      var sum = 0x8000
+      for channel in 0..<3 { sum += weights[channel] * Int(pixels[pixel * channels + channel]) }
+      luma.append(UInt8(sum >> 16))
+    }
+    return try Picture(width: width, height: height, channels: 1, pixels: luma)
   }
 
   /// Throws when a picture would be empty or has more than ``mostPixels``; `name` is the file concerned.

@@ -3,7 +3,7 @@ import Kernels
 extension Picture {
   /// The picture scaled to another size, bilinearly: where it shrinks, the triangle widens to the scale, so that no
   /// pixel is passed over. Columns first, then rows, in integers; this gives Pillow's `BILINEAR` bit for bit, which
-  /// most training scripts use.
+  /// most training scripts use (Pillow 13 takes the rows first for some sizes, and then differs by at most 1).
   ///
   /// Throws `usage` when the size is refused.
   public func resized(width newWidth: Int, height newHeight: Int) throws -> Picture {

@@ -77,7 +77,8 @@ public enum AtomicFile {
     try fill(descriptor, path, sync: false, body)
   }
 
-  private static func fill(
+  /// Fills an open file and closes it.
+  static func fill(
     _ descriptor: Int32, _ path: String, sync: Bool, _ body: (Sink) throws -> Void
   ) throws {
     do {
@@ -117,7 +118,7 @@ public enum AtomicFile {
     close(descriptor)
   }
 
-  private static func creatingFailed(_ code: Int32, _ path: String) -> PBEError {
+  static func creatingFailed(_ code: Int32, _ path: String) -> PBEError {
     if isFull(code) { return writingFailed(code, path) }
     let remedy =
       switch code {
@@ -144,7 +145,7 @@ public enum AtomicFile {
 }
 
 /// Repeats a system call that a signal interrupted.
-private func retryingOnInterrupt<Result: SignedInteger>(_ call: () -> Result) -> Result {
+func retryingOnInterrupt<Result: SignedInteger>(_ call: () -> Result) -> Result {
   while true {
     let result = call()
     if result != -1 || errno != EINTR { return result }

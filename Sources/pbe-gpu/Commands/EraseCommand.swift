@@ -25,8 +25,16 @@ struct EraseCommand: ParsableCommand {
   @Option(help: "How to erase.")
   var method = Method.pbe
 
-  @Option(help: "The attack, as a JSON file: to score by and, with pbe, to poison the training set.")
+  @Option(
+    help:
+      "The attack, as a JSON file: to score by and, with pbe, to poison the training set, unless that was written by poison."
+  )
   var attack: String?
+
+  @Flag(
+    help:
+      "The training images carry their triggers already, unknown to everybody: --attack is to score by only.")
+  var poisoned = false
 
   @Option(help: "The folder to write to.")
   var output: String
@@ -109,14 +117,12 @@ struct EraseCommand: ParsableCommand {
     let (backend, log) = try common.open()
     let test = try data.test()
     let file = try model.load(for: test)
-    let attackFile = try attack.map { try AttackFile.load($0) }
+    let attackFile = try attack.map { try AttackFile.load($0) } ?? data.poisonedAttack()
+    // Read before the long work begins: a missing or damaged file is known at once.
+    let set = try trainingSet(attackFile)
+    let training = set.images
     let weights = try file.weights(on: backend, place: model.model)
     let evaluator = try Evaluator(weights, test: test, attack: attackFile)
-    // Read before the long work begins: a missing file is known at once.
-    let training =
-      try clean.flatMap { method == .aft ? $0 : nil }.map {
-        try data.dataset.load(directory: $0, split: .train)
-      } ?? data.training()
     try Output.makeDirectory(output)
     try Output.check(model.model, isNot: "\(output)/model.safetensors")
     let before = try evaluator.evaluate { done in
@@ -141,7 +147,7 @@ struct EraseCommand: ParsableCommand {
       aft.epochs = epochs ?? aft.epochs
       aft.adversarial_epochs = adversarialEpochs
       record.aft = aft
-      let images = try DeviceImages(cleanImages(training), on: backend)
+      let images = try DeviceImages(cleanImages(set), on: backend)
       log.info("aft: \(images.count) clean images, \(aft.epochs) epochs")
       record.steps = try aft.run(weights, clean: images, observer: observer)
     case .pbe:
@@ -152,11 +158,8 @@ struct EraseCommand: ParsableCommand {
       pbe.epochs_per_step = epochs ?? pbe.epochs_per_step
       pbe.adversarial_batches = adversarialBatches
       record.pbe = pbe
-      let poison = try attackFile.map { try PoisonedSet(training, $0) }
-      let images =
-        try attackFile.flatMap { attack in
-          try poison.map { try PoisonedTraining.load(training, attack, $0, on: backend) }
-        } ?? DeviceImages(training, on: backend)
+      let poison = set.poison
+      let images = try set.onDevice(backend)
       log.info(
         "pbe: \(training.count) training images, \(poison.map { "\($0.count) poisoned" } ?? "poison unknown")"
       )
@@ -180,11 +183,26 @@ struct EraseCommand: ParsableCommand {
     }
   }
 
-  /// A few training images, chosen once and for all, that are taken to be clean.
-  private func cleanImages(_ training: LabeledImages) throws -> LabeledImages {
-    if clean != nil { return training }
-    let count = max(1, Int((cleanFraction * Double(training.count)).rounded()))
-    return try training.limited(to: count, seed: common.seed)
+  /// The training set, poisoned by the attack or before; aft takes it, or the folder of `--clean`, as it is.
+  private func trainingSet(_ attack: AttackFile?) throws -> TrainingSet {
+    var source = data
+    if let clean {
+      source.data = clean
+      source.limit = nil
+    }
+    return try TrainingSet.load(source, attack: attack, poisonedAlready: poisoned || method == .aft)
+  }
+
+  /// A few training images, chosen once and for all, that are taken to be clean; those that are known not to be are
+  /// left out.
+  private func cleanImages(_ set: TrainingSet) throws -> LabeledImages {
+    if clean != nil { return set.images }
+    let count = max(1, Int((cleanFraction * Double(set.images.count)).rounded()))
+    guard let roles = set.poison?.roles else {
+      return try set.images.limited(to: count, seed: common.seed)
+    }
+    return try set.images.subset(roles.indices.filter { roles[$0] == .clean })
+      .limited(to: count, seed: common.seed)
   }
 
   private func observer(

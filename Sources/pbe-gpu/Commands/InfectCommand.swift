@@ -94,9 +94,11 @@ struct InfectCommand: ParsableCommand {
 
   func run() throws {
     let (backend, log) = try common.open()
-    var file = try attack.load(seed: common.seed)
-    let (training, test) = (try data.training(), try data.test())
-    try file?.check(classes: training.classes)
+    if attack.attack != nil { try data.refusePoisoned("leave --attack away") }
+    let isPoisoned = try attack.attack == nil && data.poisonedAttack() != nil
+    let set = try TrainingSet.load(data, attack: isPoisoned ? nil : attack.load(seed: common.seed))
+    var file = set.attack
+    let (training, poison, test) = (set.images, set.poison, try data.test())
     let specification = NetworkSpecification(
       architecture, width: width, classes: training.classes, channels: training.channels,
       height: training.height, imageWidth: training.width, mean: mean?.values.map(Float.init) ?? [],
@@ -115,9 +117,8 @@ struct InfectCommand: ParsableCommand {
     }
     let weights = try Weights(specification.graph(), on: backend)
     try weights.initialise(seed: common.seed)
-    let poison = try file.map { try PoisonedSet(training, $0) }
     let trainer = try VictimTraining.trainer(
-      weights, training, &file, poison, settings: settings, maskEpochs: min(maskEpochs, epochs))
+      weights, set, &file, settings: settings, maskEpochs: min(maskEpochs, epochs))
     let evaluator = try Evaluator(weights, test: test, attack: file)
     try Output.makeDirectory(output)
 
@@ -189,16 +190,5 @@ struct InfectCommand: ParsableCommand {
         log(line)
       },
       prepared: log)
-  }
-}
-
-/// A poisoned training set on a device.
-enum PoisonedTraining {
-  static func load(
-    _ training: LabeledImages, _ attack: AttackFile, _ poison: PoisonedSet, on backend: any Backend
-  ) throws -> DeviceImages {
-    try DeviceImages(
-      training, on: backend, labels: poison.labels, roles: poison.roles,
-      trigger: attack.makeTrigger(for: training, on: backend))
   }
 }

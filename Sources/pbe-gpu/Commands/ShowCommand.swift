@@ -38,9 +38,7 @@ struct ShowCommand: ParsableCommand {
 
   func run() throws {
     let (backend, _) = try common.open()
-    guard let file = try attack.load(seed: common.seed) else {
-      throw PBEError(.usage, "there is nothing to show without an attack", at: "--attack", remedy: "name one")
-    }
+    let file = try attack.loadRequired(seed: common.seed)
     let test = try data.test()
     try file.check(classes: test.classes)
     let sheet = try ContactSheet(test.limited(to: images, seed: common.seed), file, on: backend)

@@ -7,17 +7,16 @@ enum VictimTraining {
   /// The trainer of `weights`. When the attack's trigger is still to be trained, `attack` gets it as it is on the device,
   /// and follows the training.
   static func trainer(
-    _ weights: Weights, _ training: LabeledImages, _ attack: inout AttackFile?, _ poison: PoisonedSet?,
-    settings: TrainingSettings, maskEpochs: Int
+    _ weights: Weights, _ set: TrainingSet, _ attack: inout AttackFile?, settings: TrainingSettings,
+    maskEpochs: Int
   ) throws -> any EpochTrainer {
     let backend = weights.backend
-    guard var file = attack, let poison else {
-      return try Trainer(weights, data: DeviceImages(training, on: backend), settings: settings)
+    guard var file = attack, let poison = set.poison, !set.carriesTriggers,
+      var dynamic = file.attack as? Dynamic, dynamic.generators == nil
+    else {
+      return try Trainer(weights, data: set.onDevice(backend), settings: settings)
     }
-    guard var dynamic = file.attack as? Dynamic, dynamic.generators == nil else {
-      return try Trainer(
-        weights, data: PoisonedTraining.load(training, file, poison, on: backend), settings: settings)
-    }
+    let training = set.images
     let generators = try dynamic.makeGenerators(
       for: Shape(1, training.channels, training.height, training.width), on: backend)
     try generators.initialise(seed: settings.seed)

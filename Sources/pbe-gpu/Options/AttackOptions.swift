@@ -6,9 +6,9 @@ import PBE
 struct AttackOptions: ParsableArguments {
   @Option(
     help:
-      "The attack: \(Attacks.names.joined(separator: ", ")), a JSON file, whose name ends in .json (docs/attacks.md), or none for a clean model."
+      "The attack: \(Attacks.names.joined(separator: ", ")), a JSON file, whose name ends in .json (docs/attacks.md), or none. Not for data that poison wrote."
   )
-  var attack: String
+  var attack: String?
 
   @Option(
     help: ArgumentHelp(
@@ -36,6 +36,10 @@ struct AttackOptions: ParsableArguments {
 
   /// The attack, `nil` for none; poisons with `seed` unless the file says otherwise.
   func load(seed: UInt64) throws -> AttackFile? {
+    guard let attack else {
+      throw PBEError(
+        .usage, "the attack is missing", at: "--attack", remedy: "name one, or none; see docs/attacks.md")
+    }
     if attack == "none" { return nil }
     guard attack.hasSuffix(".json") || Attacks.names.contains(attack) else {
       throw PBEError(
@@ -52,6 +56,14 @@ struct AttackOptions: ParsableArguments {
     guard file.target >= 0, (0...1).contains(file.poisonRate) else {
       throw PBEError(
         .usage, "--target must not be negative, and --poison-rate must be from 0 to 1", at: "--attack")
+    }
+    return file
+  }
+
+  /// The attack, for commands that can't do without.
+  func loadRequired(seed: UInt64) throws -> AttackFile {
+    guard let file = try load(seed: seed) else {
+      throw PBEError(.usage, "this needs an attack", at: "--attack", remedy: "name one; see docs/attacks.md")
     }
     return file
   }

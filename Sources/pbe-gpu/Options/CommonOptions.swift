@@ -52,7 +52,7 @@ struct PrecisionOption: ParsableArguments {
 
 /// Which data set, and how much of it.
 struct DataOptions: ParsableArguments {
-  @Option(help: "The folder that holds data_batch_1.bin, Final_Training or the idx files.")
+  @Option(help: "The folder that holds data_batch_1.bin, Final_Training, the idx files or folders of images.")
   var data: String
 
   @Option(help: "The data set in it.")
@@ -64,6 +64,15 @@ struct DataOptions: ParsableArguments {
   @Option(help: "Use only so many test images, chosen once and for all.")
   var testLimit: Int?
 
+  @Option(help: "gtsrb, folder: scale images to so many rows and columns. Default: 32.")
+  var imageSize: Int?
+
+  @Option(help: "folder without train and test: the share of each class that is the test set.")
+  var testFraction = 0.2
+
+  @Flag(help: "folder: read the images as grey.")
+  var grey = false
+
   func validate() throws {
     for (name, value) in [("--limit", limit), ("--test-limit", testLimit)] {
       if let value, value < 1 { throw ValidationError("\(name) must be at least 1") }
@@ -73,12 +82,22 @@ struct DataOptions: ParsableArguments {
   /// The training images.
   func training() throws -> LabeledImages { try load(.train, limit) }
 
+  /// The training images without --limit.
+  func allTraining() throws -> LabeledImages { try load(.train, nil) }
+
   /// The test images.
   func test() throws -> LabeledImages { try load(.test, testLimit) }
 
   private func load(_ split: DatasetKind.Split, _ limit: Int?) throws -> LabeledImages {
-    let images = try dataset.load(directory: data, split: split)
+    let images = try load(split, in: data)
     return try limit.map { try images.limited(to: $0) } ?? images
+  }
+
+  /// One part of a data set of the same kind, with the same options, in another folder.
+  func load(_ split: DatasetKind.Split, in folder: String) throws -> LabeledImages {
+    try dataset.load(
+      directory: folder, split: split,
+      options: DatasetOptions(imageSize: imageSize, testFraction: testFraction, isGrey: grey))
   }
 
   /// Mirrored images keep their class only where nothing is written on them.

@@ -1,0 +1,85 @@
+import Foundation
+import Kernels
+
+/// What `poison` wrote into a poisoned data set's `attack.json`, beside the attack: the ground truth.
+public struct PoisonRecord: Sendable, Codable, Equatable {
+  /// Images that the attack changed.
+  public struct Entries: Sendable, Codable, Equatable {
+    /// Their positions in the written training set, as its reader gives them; ascending.
+    public var indices: [Int]
+    /// Their positions in the training set that was poisoned.
+    public var source_indices: [Int]
+    /// Their labels in the written set.
+    public var labels: [Int32]
+    /// Their labels in the training set that was poisoned.
+    public var true_labels: [Int32]
+  }
+
+  /// The name of the data set's form, as `--dataset` takes it.
+  public var dataset: String
+  /// The number of training images.
+  public var images: Int
+  /// The CRC-32 of the training set that was poisoned (``LabeledImages/checksum``).
+  public var source_checksum: String
+  /// The images with the trigger.
+  public var poisoned: Entries
+  /// The cross images.
+  public var cross: Entries
+
+  /// A whole ImageNet's, poisoned to the last image, is smaller.
+  static let largestFile = 64 << 20
+  private static let key = "poisoned_set"
+
+  /// The record of `poison` having been done to `source`, written in the order of `order` as `dataset`.
+  public init(_ poison: PoisonedSet, source: LabeledImages, order: [Int], dataset: DatasetKind) {
+    func entries(_ role: ImageRole) -> Entries {
+      let indices = order.indices.filter { poison.roles[order[$0]] == role }
+      let sources = indices.map { order[$0] }
+      return Entries(
+        indices: indices, source_indices: sources, labels: sources.map { poison.labels[$0] },
+        true_labels: sources.map { source.labels[$0] })
+    }
+    self.dataset = dataset.rawValue
+    images = source.count
+    source_checksum = source.checksum
+    poisoned = entries(.poisoned)
+    cross = entries(.cross)
+  }
+
+  /// The attack file with this record in it. One line: a pretty one would be as long as the lists.
+  public func encoded(in attack: AttackFile) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .sortedKeys
+    let record = String(decoding: try encoder.encode(self), as: UTF8.self)
+    let text = try attack.encoded()
+    guard let end = text.lastIndex(of: "}"), let last = text[..<end].lastIndex(where: { !$0.isWhitespace })
+    else {
+      throw PBEError(.internal, "the attack's JSON is no object")
+    }
+    return text[...last] + ",\n  \"\(Self.key)\" : \(record)\n}\n"
+  }
+
+  /// What each image of the written training set, whose labels are `labels`, is. Throws `badData`, naming the file at
+  /// `path`, when the record is not one of that set.
+  public func poisonedSet(labels: [Int32], path: String) throws -> PoisonedSet {
+    var roles = [ImageRole](repeating: .clean, count: labels.count)
+    func mark(_ entries: Entries, _ role: ImageRole) -> Bool {
+      guard entries.indices.count == entries.labels.count else { return false }
+      for (index, label) in zip(entries.indices, entries.labels) {
+        guard roles.indices.contains(index), roles[index] == .clean, labels[index] == label else {
+          return false
+        }
+        roles[index] = role
+      }
+      return true
+    }
+    guard images == labels.count, mark(poisoned, .poisoned), mark(cross, .cross) else {
+      throw PBEError(
+        .badData,
+        "the poisoned set that it describes (\(images) images) is not the training set beside it "
+          + "(\(labels.count) images)", at: path,
+        remedy: "poison the data again, or delete the file: then nothing is known about the poison")
+    }
+    return PoisonedSet(roles: roles, labels: labels)
+  }
+}

@@ -1,0 +1,109 @@
+import Foundation
+import Kernels
+
+/// A folder of image files, a folder per class: `train/CLASS/*.png` and `test/CLASS/*.png`, or `CLASS/*.png` alone,
+/// which is split here. Classes are numbered by the order of their names.
+enum FolderReader {
+  private static let remedy =
+    "name a folder with train/CLASS/... and test/CLASS/..., or with CLASS/..., of PNG, JPEG or PPM files"
+  private static let suffixes: Set = ["png", "jpg", "jpeg", "ppm", "pgm"]
+  private static let testNames = ["test", "val"]
+
+  static func load(
+    directory: String, split: DatasetKind.Split, options: DatasetOptions, name: String
+  ) throws -> LabeledImages {
+    guard InputFile.isFolder(directory) else {
+      throw PBEError(.missingInput, "there is no such folder", at: directory, remedy: remedy)
+    }
+    let (classes, files) = try files(directory, split, options)
+    let entries = files.enumerated().flatMap { label, paths in paths.map { (path: $0, label: Int32(label)) } }
+    guard !entries.isEmpty else {
+      throw PBEError(.badData, "the \(split.rawValue) set has no images", at: directory, remedy: remedy)
+    }
+    let isGrey = options.isGrey
+    let pixels = try ImageFiles.pixels(
+      of: entries.map(\.path), side: options.side, channels: isGrey ? 1 : 3
+    ) { isGrey ? try Picture(file: $0).grey() : try Picture(file: $0) }
+    return try LabeledImages(
+      name: name, channels: isGrey ? 1 : 3, height: options.side, width: options.side, classes: classes.count,
+      classNames: classes, pixels: pixels, labels: entries.map(\.label))
+  }
+
+  /// The classes, and each one's files.
+  private static func files(
+    _ root: String, _ split: DatasetKind.Split, _ options: DatasetOptions
+  ) throws -> (classes: [String], files: [[String]]) {
+    let train = DatasetFolder.join(root, "train")
+    // A class may be called train, too: then there are images in it, and no folders.
+    guard InputFile.isFolder(train), case let classes = try folders(in: train), !classes.isEmpty else {
+      let classes = try folders(in: root)
+      try check(classes, in: root)
+      let files = try classes.enumerated().map { label, name in
+        part(try images(in: DatasetFolder.join(root, name)), of: split, options, label: label)
+      }
+      return (classes, files)
+    }
+    try check(classes, in: train)
+    if split == .train { return (classes, try classes.map { try images(in: DatasetFolder.join(train, $0)) }) }
+    let candidates = testNames.map { DatasetFolder.join(root, $0) }
+    guard let test = candidates.first(where: InputFile.isFolder) else {
+      throw PBEError(
+        .missingInput, "the folder is missing", at: candidates[0], remedy: "put the test images there")
+    }
+    let tested = try folders(in: test)
+    if let unknown = tested.first(where: { !classes.contains($0) }) {
+      throw PBEError(
+        .badData, "the training set in \(train) has no such class", at: DatasetFolder.join(test, unknown),
+        remedy: "both must have the same folders")
+    }
+    return (
+      classes,
+      try classes.map { tested.contains($0) ? try images(in: DatasetFolder.join(test, $0)) : [] }
+    )
+  }
+
+  private static func check(_ classes: [String], in folder: String) throws {
+    guard classes.count > 1 else {
+      throw PBEError(
+        classes.isEmpty ? .missingInput : .badData,
+        "\(classes.count) folders of classes are here; at least 2 are needed", at: folder, remedy: remedy)
+    }
+  }
+
+  /// One class's training or test images: always the same ones, and at least one of each where there are two.
+  private static func part(
+    _ paths: [String], of split: DatasetKind.Split, _ options: DatasetOptions, label: Int
+  ) -> [String] {
+    let order = Permutation.of(
+      paths.count, seed: 0, purpose: RandomPurpose.subset, epoch: UInt32(truncatingIfNeeded: label))
+    let wanted = Int((options.testFraction * Double(paths.count)).rounded())
+    let tested = paths.count < 2 ? 0 : min(max(wanted, 1), paths.count - 1)
+    let chosen = split == .test ? order.prefix(tested) : order.dropFirst(tested)
+    return chosen.sorted().map { paths[$0] }
+  }
+
+  /// The names of a folder's folders, in order.
+  private static func folders(in folder: String) throws -> [String] {
+    try names(in: folder).filter { InputFile.isFolder(DatasetFolder.join(folder, $0)) }
+  }
+
+  /// The paths of a class's images, in the order of their names. A class may be empty, but not full of something else.
+  private static func images(in folder: String) throws -> [String] {
+    let names = try names(in: folder)
+    let images = names.filter { suffixes.contains(($0 as NSString).pathExtension.lowercased()) }
+    if images.isEmpty, let other = names.first {
+      throw PBEError(
+        .badData, "the folder has no images that can be read, but \"\(other.printable())\"", at: folder,
+        remedy: "convert them to PNG, JPEG or PPM")
+    }
+    return images.map { DatasetFolder.join(folder, $0) }
+  }
+
+  /// The names in a folder by the order of their bytes, which is the same everywhere; without hidden ones.
+  private static func names(in folder: String) throws -> [String] {
+    guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else {
+      throw PBEError(.missingInput, "the folder can't be read", at: folder, remedy: "check its permissions")
+    }
+    return names.filter { !$0.hasPrefix(".") }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+  }
+}

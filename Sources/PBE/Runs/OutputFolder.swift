@@ -1,0 +1,68 @@
+import Foundation
+import Kernels
+
+/// A folder of many files that is there whole or not at all: it is filled under a temporary name beside its own, and
+/// then renamed.
+public struct OutputFolder {
+  private let stage: String
+  private let path: String
+
+  /// Fills the folder at `path`, which must not exist or be empty, by `body`. When that throws, nothing is left.
+  ///
+  /// Throws `cannotCreate` when the folder can't be made, `inputOutput` when writing fails midway.
+  public static func write(to path: String, _ body: (OutputFolder) throws -> Void) throws {
+    let url = URL(fileURLWithPath: path).standardizedFileURL
+    try checkIsFree(path)
+    let unique = String(UInt64.random(in: .min ... .max), radix: 36)
+    let parent = url.deletingLastPathComponent()
+    let stage = parent.appendingPathComponent(".pbe-gpu-\(getpid())-\(unique).tmp").path
+    try makeFolder(stage, shown: path)
+    var isFinished = false
+    defer { if !isFinished { try? FileManager.default.removeItem(atPath: stage) } }
+    try body(OutputFolder(stage: stage, path: path))
+    // Once for all files: one by one it would take minutes for some ten thousands.
+    sync()
+    guard rename(stage, url.path) == 0 else { throw AtomicFile.creatingFailed(errno, path) }
+    isFinished = true
+  }
+
+  /// Throws `cannotCreate` when ``write(to:_:)`` could not write there: for a check before long work.
+  public static func checkIsFree(_ path: String) throws {
+    guard InputFile.exists(path) else { return }
+    let names = try? FileManager.default.contentsOfDirectory(atPath: path)
+    guard InputFile.isFolder(path), names?.isEmpty == true else {
+      throw PBEError(
+        .cannotCreate, "there is something of this name already", at: path,
+        remedy: "name a folder that does not exist, or an empty one")
+    }
+  }
+
+  /// Makes the folder `name` with those it lies in.
+  public func makeFolder(_ name: String) throws {
+    try Self.makeFolder("\(stage)/\(name)", shown: "\(path)/\(name)")
+  }
+
+  /// Writes a file into a folder that is there.
+  public func write(_ bytes: [UInt8], to name: String) throws {
+    try write(to: name) { try $0.write(bytes) }
+  }
+
+  /// Writes a file piece by piece.
+  public func write(to name: String, _ body: (AtomicFile.Sink) throws -> Void) throws {
+    let place = "\(path)/\(name)"
+    let descriptor = retryingOnInterrupt {
+      open("\(stage)/\(name)", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    }
+    guard descriptor >= 0 else { throw AtomicFile.creatingFailed(errno, place) }
+    try AtomicFile.fill(descriptor, place, sync: false, body)
+  }
+
+  private static func makeFolder(_ folder: String, shown: String) throws {
+    do {
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    } catch {
+      let code = ((error as? CocoaError)?.underlying as? POSIXError)?.code.rawValue ?? EACCES
+      throw AtomicFile.creatingFailed(code, shown)
+    }
+  }
+}

@@ -1,0 +1,163 @@
+import Foundation
+import PBE
+import Testing
+
+extension CommandTests {
+  /// Poisoned sets on disk, image folders, and what may be wrong with them.
+  @Suite struct Poison {
+    private let victim: Victim
+    private let folder: Folder
+
+    init() throws {
+      victim = try Victim.shared.get()
+      folder = try Folder()
+    }
+
+    private func poison(_ output: String, _ options: [String] = []) -> [String] {
+      ["poison"] + victim.data + [
+        "--attack", "badnet", "--target", "3", "--seed", "7", "--device", "cpu", "--json",
+      ]
+        + ["--output", folder[output]] + options
+    }
+
+    /// What the infection takes, but for the data and the attack.
+    private func training(_ output: String) -> [String] {
+      [
+        "--architecture", "mnist-net", "--width", "4", "--epochs", "1", "--batch", "16", "--no-augment",
+        "--seed",
+        "7", "--device", "cpu", "--json", "--quiet", "--output", folder[output],
+      ]
+    }
+
+    @Test func ownFormat() throws {
+      let record = try Program.succeed(poison("set")).json()
+      #expect(record["images"] as? Int == 400)
+      #expect(record["poisoned"] as? Int == 40)
+      #expect(
+        folder.names("set") == [
+          "attack.json", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "train-images-idx3-ubyte",
+          "train-labels-idx1-ubyte",
+        ])
+      #expect(folder.names("").allSatisfy { !$0.hasSuffix(".tmp") })
+
+      // The grid of the patch is of whole bytes: nothing is rounded, and the model is the same to the last bit.
+      let data = ["--data", folder["set"], "--dataset", "mnist"]
+      let written = try Program.succeed(["infect"] + data + training("a")).json()
+      _ = try Program.succeed(
+        ["infect"] + victim.data + ["--attack", "badnet", "--target", "3"] + training("b"))
+      #expect(written["poisoned"] as? Int == 40)
+      #expect(written["data_checksum"] as? String == record["data_checksum"] as? String)
+      #expect(folder.bytes("a/model.safetensors") == folder.bytes("b/model.safetensors"))
+      #expect(folder.bytes("a/attack.json") == folder.bytes("b/attack.json"))
+
+      // So is the erasing, with the truth and without.
+      let erase =
+        ["erase", folder["a/model.safetensors"], "--device", "cpu", "--json", "--epochs", "1"]
+        + ["--keep-rates", "0.5", "--quiet"]
+      let known = try Program.succeed(erase + data + ["--output", folder["known"]]).json()
+      _ = try Program.succeed(
+        erase + victim.data + ["--attack", folder["b/attack.json"], "--output", folder["loaded"]])
+      try FileManager.default.removeItem(atPath: folder["set/attack.json"])
+      let unknown = try Program.succeed(erase + data + ["--output", folder["unknown"]]).json()
+      for name in ["agreement.csv", "model.safetensors"] {
+        #expect(folder.bytes("known/\(name)") == folder.bytes("loaded/\(name)"))
+        #expect(folder.bytes("known/\(name)") == folder.bytes("unknown/\(name)"))
+      }
+      #expect(try metrics(known["after"]).count == 4)
+      #expect(try metrics(unknown["after"]).count == 1)
+      func step(_ record: [String: Any]) -> [String: Any]? { (record["steps"] as? [[String: Any]])?.first }
+      #expect(step(known)?["agreement_auroc"] is Double)
+      #expect(step(unknown) != nil && step(unknown)?["agreement_auroc"] == nil)
+      let scored = try Program.succeed(
+        erase + data + ["--poisoned", "--attack", folder["b/attack.json"], "--output", folder["scored"]]
+      ).json()
+      #expect(try metrics(scored["after"]) == metrics(known["after"]))
+      #expect(step(scored)?["agreement_auroc"] == nil)
+      #expect(folder.bytes("known/agreement.csv") == folder.bytes("scored/agreement.csv"))
+    }
+
+    @Test func pictures() throws {
+      let record = try Program.succeed(poison("set", ["--format", "png", "--limit", "100"])).json()
+      #expect(record["dataset"] as? String == "folder")
+      #expect(folder.names("set") == ["attack.json", "poison.csv", "test", "train"])
+      #expect(folder.names("set/train") == (0..<10).map(String.init))
+      let rows = folder.text("set/poison.csv").split(separator: "\n").map { $0.split(separator: ",") }
+      #expect(rows.first == ["file", "label", "true_label", "role"])
+      #expect(rows.count == 101)
+      for row in rows.dropFirst() {
+        try #require(row.count == 4)
+        #expect(FileManager.default.fileExists(atPath: folder["set/\(row[0])"]))
+        #expect(row[0].hasPrefix("train/\(row[1])/"))
+        #expect(row[3] == "poisoned" ? row[1] == "3" : row[3] == "clean" && row[1] == row[2])
+      }
+      #expect(rows.count { $0.last == "poisoned" } == 10)
+      let infected = try Program.succeed(
+        ["infect", "--data", folder["set"], "--dataset", "folder", "--grey", "--image-size", "28"]
+          + training("model")
+      ).json()
+      #expect(infected["data_checksum"] as? String == record["data_checksum"] as? String)
+      #expect(infected["poisoned"] as? Int == 10)
+    }
+
+    @Test func poisonedTwice() throws {
+      _ = try Program.succeed(poison("set", ["--limit", "50"]))
+      let data = ["--data", folder["set"], "--dataset", "mnist"]
+      try Program.fail(64, ["already"], ["infect"] + data + ["--attack", "badnet"] + training("o"))
+      try Program.fail(64, ["already"], poison("again") + data)
+      try Program.fail(
+        64, ["--dataset mnist"], ["infect"] + data + ["--dataset", "fashion-mnist"] + training("o"))
+      try Program.fail(73, ["already"], poison("set"))
+      try folder.write(
+        "set/attack.json", folder.text("set/attack.json").replacing("\"images\":50", with: "\"images\":49"))
+      try Program.fail(65, ["set/attack.json", "50 images"], ["infect"] + data + training("o"))
+      try Program.fail(64, ["--attack"], ["infect"] + victim.data + training("o"))
+      #expect(folder.names("o").isEmpty && folder.names("again").isEmpty)
+    }
+
+    /// A limit on the size of files is the full disk that a test can have without privileges.
+    @Test func nothingIsLeftOfHalfASet() throws {
+      let result = try Program.run(poison("set", ["--quiet"]), shell: "ulimit -f 100; exec \"$0\" \"$@\"")
+      #expect(result.status == 74 && !result.endedBySignal, "\(result.error)")
+      #expect(result.error.contains("set/train-images-idx3-ubyte"))
+      #expect(folder.names("").isEmpty)
+    }
+
+    /// Every image is looked at before the training starts, and the wrong one is named.
+    @Test func damagedImages() throws {
+      _ = try Program.succeed(poison("set", ["--format", "png"]))
+      let name = try #require(folder.names("set/train/4").last)
+      let path = "set/train/4/\(name)"
+      let good = [UInt8](folder.bytes(path))
+      let infect =
+        ["infect", "--data", folder["set"], "--dataset", "folder", "--attack", "none"] + training("o")
+      try FileManager.default.removeItem(atPath: folder["set/attack.json"])
+      for (bytes, message) in [
+        ([UInt8](), "empty"), (Array(good.dropLast(20)), "cut off"), ([0xFF, 0xD8, 0xFF], "JPEG"),
+        ([1, 2], "neither"),
+      ] {
+        try folder.write(path, bytes)
+        try Program.fail(65, [path, message], infect)
+      }
+      try FileManager.default.removeItem(atPath: folder[path])
+      try FileManager.default.createSymbolicLink(atPath: folder[path], withDestinationPath: "/nowhere")
+      try Program.fail(66, [path], infect)
+      #expect(folder.names("o").isEmpty)
+    }
+
+    @Test func attacksThatDoNotFit() throws {
+      let row = "[" + Array(repeating: "1", count: 29).joined(separator: ",") + "]"
+      let rows = Array(repeating: row, count: 29).joined(separator: ",")
+      let large = try folder.write("large.json", "{\"attack\":\"badnet\",\"target\":0,\"pattern\":[\(rows)]}")
+      let clean = ["--attack", "sig", "--parameter", "label=clean", "--poison-rate", "0.2"]
+      for (options, parts) in [
+        (["--attack", large], ["29x29", "28x28"]), (["--target", "10"], ["10", "0 to 9"]),
+        (clean, ["80 images", "40"]),
+      ] {
+        let attack = ["--attack", "badnet"] + options
+        try Program.fail(65, parts, ["infect"] + victim.data + training("o") + attack)
+        try Program.fail(65, parts, poison("p") + options)
+      }
+      #expect(folder.names("o").isEmpty && folder.names("p").isEmpty)
+    }
+  }
+}

@@ -1,0 +1,119 @@
+import Foundation
+import Kernels
+import Testing
+
+@testable import PBE
+
+/// Poisoned sets, written and read again.
+@Suite struct PoisonedWritingTests {
+  private static func images(_ kind: DatasetKind, _ count: Int, classes: Int) throws -> LabeledImages {
+    let grey = kind == .mnist
+    let (channels, side) = grey ? (1, 28) : (3, 32)
+    return try LabeledImages(
+      name: "test", channels: channels, height: side, width: side, classes: classes,
+      classNames: kind == .folder ? nil : kind.classNames, pixels: pattern(count * channels * side * side),
+      labels: (0..<count).map { Int32(($0 * 7) % classes) })
+  }
+
+  /// What the defense sees is what the attack made: the same pixels, but for rounding to bytes, and the same labels.
+  @Test(arguments: [
+    (DatasetKind.cifar10, 10, "badnet"), (.mnist, 10, "badnet"), (.gtsrb, 43, "image"),
+    (.folder, 12, "image"),
+  ])
+  func keepsPixelsAndLabels(kind: DatasetKind, classes: Int, name: String) throws {
+    let scratch = try ScratchFolder()
+    let source = try Self.images(kind, 60, classes: classes)
+    let white = try Picture(width: 4, height: 4, channels: 3, pixels: Array(repeating: 255, count: 48))
+    let picture = try scratch.write("white.png", white.png())
+    let attack = AttackFile(
+      name == "badnet" ? BadNet() : ImageTrigger(image: picture, alpha: 0.25), target: 3, poisonRate: 0.3,
+      poisonSeed: 5)
+    let poison = try PoisonedSet(source, attack)
+    let backend = TestDevices.cpu
+    let trigger = try attack.makeTrigger(for: source, on: backend)
+    let poisoned = try source.poisoned(by: poison, trigger: trigger, on: backend)
+    let order = kind.writtenOrder(poison.labels, split: .train)
+    let record = PoisonRecord(poison, source: source, order: order, dataset: kind)
+    let path = scratch.path + "/set"
+    try OutputFolder.write(to: path) { folder in
+      try kind.write(poisoned, split: .train, to: folder)
+      try kind.write(source, split: .test, to: folder)
+      try folder.write(Array(record.encoded(in: attack).utf8), to: "attack.json")
+    }
+
+    let read = try kind.load(directory: path, split: .train)
+    #expect(read.labels == order.map { poison.labels[$0] })
+    for (position, index) in order.enumerated() {
+      for offset in 0..<source.imageSize {
+        let clean = Float(source.pixels[index * source.imageSize + offset]) / 255
+        let found = Float(read.pixels[position * source.imageSize + offset]) / 255
+        guard poison.roles[index] == .poisoned else {
+          #expect(found == clean)
+          continue
+        }
+        let (row, column) = (offset / source.width % source.height, offset % source.width)
+        let (i, j) = (row - source.height + 3, column - source.width + 3)
+        let wanted =
+          name == "image" ? 0.75 * clean + 0.25 : i >= 0 && j >= 0 ? BadNet.grid[i][j] : clean
+        #expect(abs(found - wanted) <= 0.5 / 255 + 1e-6)
+      }
+    }
+    let test = try kind.load(directory: path, split: .test)
+    #expect(test.count == 60)
+    #expect(test.labels.sorted() == source.labels.sorted())
+
+    let loaded = try AttackFile.load(path + "/attack.json")
+    #expect(loaded.record == record)
+    #expect(record.poisoned.indices.count == 18)
+    let truth = try record.poisonedSet(labels: read.labels, path: "attack.json")
+    #expect(truth.roles == order.map { poison.roles[$0] })
+    #expect(record.poisoned.true_labels == record.poisoned.source_indices.map { source.labels[$0] })
+  }
+
+  /// Classes that nothing is left of keep their numbers.
+  @Test(arguments: [DatasetKind.gtsrb, .folder])
+  func keepsEmptyClasses(kind: DatasetKind) throws {
+    let scratch = try ScratchFolder()
+    let source = try Self.images(kind, 30, classes: kind == .gtsrb ? 43 : 15).subset([1, 2, 3])
+    let path = scratch.path + "/set"
+    try OutputFolder.write(to: path) { try kind.write(source, split: .train, to: $0) }
+    let read = try kind.load(directory: path, split: .train)
+    #expect(read.classes == source.classes)
+    #expect(read.labels == source.labels.sorted())
+  }
+
+  @Test func refusesRecordsOfOtherSets() throws {
+    let source = try Self.images(.mnist, 20, classes: 10)
+    let poison = try PoisonedSet(source, AttackFile(BadNet(), target: 1, poisonRate: 0.5))
+    let record = PoisonRecord(poison, source: source, order: Array(0..<20), dataset: .mnist)
+    func expectRefused(_ labels: [Int32], _ change: (inout PoisonRecord) -> Void = { _ in }) {
+      var record = record
+      change(&record)
+      expectError(.badData, "a.json") { _ = try record.poisonedSet(labels: labels, path: "a.json") }
+    }
+    expectRefused(Array(poison.labels.dropLast()))
+    expectRefused(poison.labels.map { $0 == 1 ? 2 : $0 })
+    expectRefused(poison.labels) { $0.poisoned.indices[0] = .max }
+    expectRefused(poison.labels) { $0.poisoned.indices[0] = -1 }
+    expectRefused(poison.labels) { $0.poisoned.indices[0] = $0.poisoned.indices[1] }
+    expectRefused(poison.labels) { $0.poisoned.labels = [] }
+    expectRefused(poison.labels) { $0.cross = $0.poisoned }
+  }
+
+  @Test func wholeFoldersOrNone() throws {
+    let scratch = try ScratchFolder()
+    struct Stop: Error {}
+    #expect(throws: Stop.self) {
+      try OutputFolder.write(to: scratch.path + "/new/set") { folder in
+        try folder.write([1], to: "a")
+        throw Stop()
+      }
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.path + "/new").isEmpty)
+    try scratch.write("full/file", "kept")
+    expectError(.cannotCreate, "full") { try OutputFolder.write(to: scratch.path + "/full") { _ in } }
+    expectError(.cannotCreate, "file") { try OutputFolder.write(to: scratch.path + "/full/file") { _ in } }
+    try OutputFolder.write(to: scratch.path + "/new") { try $0.write([7], to: "a") }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.path + "/new") == ["a"])
+  }
+}
