@@ -41,8 +41,9 @@ import Testing
           program.append(operation)
         }
       }
-      return try backend.compile([program])[0]
+      return CountedExecutable(try backend.compile([program])[0], operations: program.operations.count)
     }
+    tuner.stopwatch = CountedExecutable.stopwatch
     return tuner
   }
 

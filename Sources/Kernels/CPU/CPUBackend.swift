@@ -26,7 +26,7 @@ public final class CPUBackend: Backend {
       driver: String(cString: openblas_get_corename()),
       version: words.dropFirst().first.map(String.init) ?? "",
       computeUnits: Parallel.threads, memoryByteCount: memory, largestAllocation: memory,
-      kernels: "3x3 stride-1 convolutions: Winograd F(4x4,3x3); others: im2col with OpenBLAS")
+      kernels: "3x3 stride-1 convolutions: Winograd F(4x4,3x3); others: direct, in registers")
   }
 
   private static var processorName: String {

@@ -40,24 +40,24 @@ public struct CPURoofline: Codable, Sendable {
     let rounds = 2_000_000
     var sink: Float = 0
     let flops = Double(Parallel.threads) * pbe_peak_flops(rounds, &sink)
-    peak =
-      flops
-      / Self.median(repeats) {
-        Parallel.blocks(Parallel.threads) { _, _ in
-          var sink: Float = 0
-          _ = pbe_peak_flops(rounds, &sink)
-        }
+    // Limits are what the machine does at best.
+    let computing = Self.times(repeats) {
+      Parallel.blocks(Parallel.threads) { _, _ in
+        var sink: Float = 0
+        _ = pbe_peak_flops(rounds, &sink)
       }
+    }[0]
+    peak = flops / computing
     let count = 16 << 20
     let memory = try (0..<3).map { _ in try CPUStorage(byteCount: 4 * count) }
     defer { withExtendedLifetime(memory) {} }
     let arrays = memory.map { $0.base.assumingMemoryBound(to: Float.self) }
-    let streaming = Self.median(repeats) {
+    let streaming = Self.times(repeats) {
       Parallel.ranges(count, grain: 1 << 18) {
         pbe_stream_add(
           arrays[0] + $0.lowerBound, arrays[1] + $0.lowerBound, arrays[2] + $0.lowerBound, $0.count)
       }
-    }
+    }[0]
     bandwidth = Double(3 * 4 * count) / streaming
     products(arrays, repeats)
     for (factor, size) in [(1, 32), (2, 16), (4, 8), (8, 4)] {
@@ -65,10 +65,11 @@ public struct CPURoofline: Codable, Sendable {
     }
   }
 
-  private static func median(_ repeats: Int, _ body: () -> Void) -> Double {
+  /// Seconds of the repetitions, ascending.
+  private static func times(_ repeats: Int, _ body: () -> Void) -> [Double] {
     let clock = ContinuousClock()
     body()
-    return (0..<repeats).map { _ in clock.measure(body).seconds }.sorted()[repeats / 2]
+    return (0..<repeats).map { _ in clock.measure(body).seconds }.sorted()
   }
 
   private mutating func add(
@@ -78,7 +79,8 @@ public struct CPURoofline: Codable, Sendable {
     lines.append(
       Line(
         name: name, flops: flops, directFlops: direct ?? flops, bytes: bytes,
-        seconds: Self.median(repeats, body), bound: max(compute, memory), isComputeBound: compute >= memory))
+        seconds: Self.times(repeats, body)[repeats / 2], bound: max(compute, memory),
+        isComputeBound: compute >= memory))
   }
 
   private mutating func products(_ arrays: [UnsafeMutablePointer<Float>], _ repeats: Int) {

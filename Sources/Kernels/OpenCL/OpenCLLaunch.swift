@@ -10,7 +10,8 @@ struct OpenCLLaunch {
   /// The operator that it belongs to.
   let operation: Int
   private let kernel: OpenCLHandle
-  private let global: [Int]
+  /// The work-items in parts: some drivers limit the groups of a dimension.
+  private let parts: [Part]
   private let local: [Int]
   private let runArguments: [(index: cl_uint, field: LaunchPlan.RunField)]
 
@@ -34,7 +35,9 @@ struct OpenCLLaunch {
       local[widest] /= 2
     }
     self.local = local
-    global = zip(plan.global, local).map { ($0 + $1 - 1) / $1 * $1 }
+    let global = zip(plan.global, local).map { ($0 + $1 - 1) / $1 * $1 }
+    // A fixed plan's kernel counts its groups from zero, and has few in the dimensions after the first.
+    parts = plan.isFixed ? [Part(offset: global.map { _ in 0 }, size: global)] : Part.split(global, by: local)
     var runArguments: [(index: cl_uint, field: LaunchPlan.RunField)] = []
     for (index, argument) in plan.arguments.enumerated() {
       let index = cl_uint(index)
@@ -57,9 +60,9 @@ struct OpenCLLaunch {
   /// Whether every run does the same, so that it can be recorded.
   var isConstant: Bool { runArguments.isEmpty }
 
-  /// Sets the arguments that this run brings, and enqueues the kernel; `event`, if given, receives its event.
+  /// Sets the arguments that this run brings, and enqueues the kernel; `keep`, if given, gets its events to release.
   func enqueue(
-    _ parameters: RunParameters, on queue: OpenCLHandle, event: UnsafeMutablePointer<cl_event?>? = nil
+    _ parameters: RunParameters, on queue: OpenCLHandle, keep: ((cl_event) -> Void)? = nil
   ) throws {
     for (index, field) in runArguments {
       switch field {
@@ -75,16 +78,52 @@ struct OpenCLLaunch {
           kernel, index, Float((1 - pow(Double(beta), Double(parameters.step))).squareRoot()), name)
       }
     }
-    let status = clEnqueueNDRangeKernel(
-      queue.pointer, kernel.pointer, cl_uint(global.count), nil, global, local, 0, nil, event)
-    if status != CL_SUCCESS { throw OpenCLError.failure(status, "clEnqueueNDRangeKernel(\(name))") }
+    for part in parts {
+      var event: cl_event?
+      let status =
+        keep == nil
+        ? clEnqueueNDRangeKernel(
+          queue.pointer, kernel.pointer, cl_uint(local.count), part.offset, part.size, local, 0, nil, nil)
+        : clEnqueueNDRangeKernel(
+          queue.pointer, kernel.pointer, cl_uint(local.count), part.offset, part.size, local, 0, nil, &event)
+      if let event { keep?(event) }
+      if status != CL_SUCCESS { throw OpenCLError.failure(status, "clEnqueueNDRangeKernel(\(name))") }
+    }
   }
 
   /// Appends the kernel to a command buffer, whose one queue must not be named.
   func record(_ functions: pbe_command_buffer_functions, _ buffer: pbe_command_buffer) throws {
-    let status = functions.kernel(
-      buffer, nil, nil, kernel.pointer, cl_uint(global.count), nil, global, local, 0, nil, nil, nil)
-    try OpenCLError.check(status, "clCommandNDRangeKernelKHR(\(name))")
+    for part in parts {
+      let status = functions.kernel(
+        buffer, nil, nil, kernel.pointer, cl_uint(local.count), part.offset, part.size, local, 0, nil, nil,
+        nil)
+      try OpenCLError.check(status, "clCommandNDRangeKernelKHR(\(name))")
+    }
+  }
+
+  /// A range of work-items.
+  struct Part: Equatable {
+    var offset: [Int], size: [Int]
+
+    /// NVIDIA's hardware takes so many groups in each dimension but the first.
+    static let mostGroups = 65_535
+
+    /// Splits work-items so that no dimension but the first has more than `most` groups.
+    static func split(_ global: [Int], by local: [Int], most: Int = mostGroups) -> [Part] {
+      var parts = [Part(offset: global.map { _ in 0 }, size: global)]
+      for dimension in global.indices.dropFirst() {
+        let step = most * local[dimension]
+        parts = parts.flatMap { part in
+          stride(from: 0, to: part.size[dimension], by: step).map { first in
+            var piece = part
+            piece.offset[dimension] = first
+            piece.size[dimension] = min(step, part.size[dimension] - first)
+            return piece
+          }
+        }
+      }
+      return parts
+    }
   }
 
   /// What multiplies instead of dividing by `divisor`, for numerators below 2^31: `(ceil(2^(31 + l) / d), l - 1)` with

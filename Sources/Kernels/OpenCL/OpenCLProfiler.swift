@@ -14,19 +14,23 @@ final class OpenCLProfiler {
   /// Does the launches in order, waits, and returns what each took. No other queue may have work for their memory.
   func run(_ launches: [OpenCLLaunch], _ parameters: RunParameters) throws -> [KernelTiming] {
     let queue = try opened()
-    var events = [cl_event?](repeating: nil, count: launches.count)
-    defer { for case let event? in events { clReleaseEvent(event) } }
+    var events: [[cl_event]] = []
+    defer { for event in events.joined() { clReleaseEvent(event) } }
     // Asking for a time would wait for the kernel: all are enqueued first, so that the device stays busy.
-    for index in launches.indices {
-      try launches[index].enqueue(parameters, on: queue, event: &events[index])
+    for launch in launches {
+      events.append([])
+      try launch.enqueue(parameters, on: queue) { events[events.count - 1].append($0) }
     }
     try OpenCLError.check(clFinish(queue.pointer), "clFinish")
-    return try zip(launches, events).map { launch, event in
-      let start = try Self.time(event, pbe_CL_PROFILING_COMMAND_START)
-      let end = try Self.time(event, pbe_CL_PROFILING_COMMAND_END)
+    return try zip(launches, events).map { launch, events in
+      let nanoseconds = try events.reduce(into: cl_ulong(0)) { sum, event in
+        let start = try Self.time(event, pbe_CL_PROFILING_COMMAND_START)
+        let end = try Self.time(event, pbe_CL_PROFILING_COMMAND_END)
+        sum += end > start ? end - start : 0
+      }
       return KernelTiming(
         operation: launch.operation, kernel: launch.name, variant: launch.variant,
-        seconds: end > start ? Double(end - start) * 1e-9 : 0)
+        seconds: Double(nanoseconds) * 1e-9)
     }
   }
 
@@ -43,7 +47,7 @@ final class OpenCLProfiler {
   }
 
   /// A moment in nanoseconds of the device's clock.
-  private static func time(_ event: cl_event?, _ name: cl_profiling_info) throws -> cl_ulong {
+  private static func time(_ event: cl_event, _ name: cl_profiling_info) throws -> cl_ulong {
     var value: cl_ulong = 0
     let status = clGetEventProfilingInfo(event, name, MemoryLayout<cl_ulong>.size, &value, nil)
     try OpenCLError.check(status, "clGetEventProfilingInfo")

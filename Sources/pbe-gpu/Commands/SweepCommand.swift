@@ -69,7 +69,7 @@ struct SweepCommand: ParsableCommand {
         try Interruption.check("the same command goes on")
         let place = "[\(index + 1)/\(jobs.count)] \(job.folder.cell.name)"
         do { try job.run(log, place) } catch let error as PBEError where error.kind != .interrupted {
-          log.error("\(place): \(error.description)")
+          log.warning("\(place) failed: \(error.description)")
           failures.append((job.folder.cell.name, error))
         }
       }

@@ -35,6 +35,7 @@ struct OpenCLTuner {
   /// How much faster than the standard a candidate must be: less than that is noise.
   var threshold = 1.03
   var compile: TuningBench.Compile = { try $0.compile([$1], tuning: $2)[0] }
+  var stopwatch: TuningBench.Stopwatch = { _, work in try ContinuousClock().measure(work).seconds }
 
   /// A tuner for a device: 30 seconds, or with `thorough` 5 minutes, unless `seconds` says otherwise.
   init(_ hardware: OpenCLDevice, thorough: Bool = false, seconds: Double? = nil) {
@@ -155,7 +156,8 @@ struct OpenCLTuner {
       hardware, tuning: OpenCLTuning(hardware.limits, environment: [:]),
       cache: OpenCLProgramCache(environment: ["PBE_GPU_CACHE": "off"]))
     return try TuningBench(
-      layers, on: backend, expected: expected, tolerance: tolerance, samples: samples, compile: compile)
+      layers, on: backend, expected: expected, tolerance: tolerance, samples: samples, compile: compile,
+      stopwatch: stopwatch)
   }
 
   /// A candidate in the journal, with everything that makes it another one.

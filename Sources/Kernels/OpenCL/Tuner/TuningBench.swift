@@ -5,6 +5,9 @@ final class TuningBench {
   /// Turns a program into an executable with a tuning; tests put others in its place.
   typealias Compile = @Sendable (OpenCLBackend, Program, OpenCLTuning) throws -> any Executable
 
+  /// Does some work of an executable and returns its seconds; tests put others in its place.
+  typealias Stopwatch = @Sendable (any Executable, () throws -> Void) throws -> Double
+
   /// What became of a candidate.
   enum Verdict {
     /// It is right: seconds per layer, and the largest relative error.
@@ -29,6 +32,7 @@ final class TuningBench {
   private let backend: OpenCLBackend
   private let layers: [Layer]
   private let compile: Compile
+  private let stopwatch: Stopwatch
   /// The largest relative error, of the norm, that is rounding.
   private let tolerance: Double
   /// Timed repetitions of a candidate.
@@ -37,10 +41,11 @@ final class TuningBench {
   /// Prepares the layers. Throws when the device or the CPU can't.
   init(
     _ workloads: [TuningWorkload], on backend: OpenCLBackend, expected: [[Float]], tolerance: Double,
-    samples: Int, compile: @escaping Compile
+    samples: Int, compile: @escaping Compile, stopwatch: @escaping Stopwatch
   ) throws {
     self.backend = backend
     self.compile = compile
+    self.stopwatch = stopwatch
     self.tolerance = tolerance
     self.samples = samples
     layers = try zip(workloads, expected).map { workload, expected in
@@ -135,10 +140,11 @@ final class TuningBench {
 
   /// Seconds per run of several in a row.
   private func time(_ executable: any Executable, runs: Int) throws -> Double {
-    let start = ContinuousClock.now
-    for _ in 0..<runs { try executable.run(RunParameters()) }
-    try backend.synchronize()
-    return max(1e-9, (ContinuousClock.now - start).seconds / Double(runs))
+    let seconds = try stopwatch(executable) {
+      for _ in 0..<runs { try executable.run(RunParameters()) }
+      try backend.synchronize()
+    }
+    return max(1e-9, seconds / Double(runs))
   }
 
   /// `|a - b| / |b|`; infinite when an element is no number, or all of `b` are zero, which would show nothing.
