@@ -118,7 +118,7 @@ public final class DynamicTrainer: EpochTrainer {
     var pace = QueuePace(backend)
     while position.stepsOfEpoch < batches.count {
       let step = position.stepsOfEpoch
-      position.steps += 1
+      position.steps &+= 1
       position.stepsOfEpoch += 1
       var parameters = RunParameters(
         rowOffset: Int32(step * batches.batch), epoch: epoch, step: position.steps,

@@ -69,7 +69,7 @@ final class MaskTraining {
     var pace = QueuePace(backend)
     while position.stepsOfEpoch < batches {
       let first = position.stepsOfEpoch * batch
-      position.steps += 1
+      position.steps &+= 1
       position.stepsOfEpoch += 1
       try step.run(
         RunParameters(
