@@ -48,7 +48,7 @@ extension CommandTests {
           ]
       ).json()
       #expect((erased["before"] as? NSDictionary)?["asr"] as? Double == infected["asr"] as? Double)
-      try Program.succeed(
+      _ = try Program.succeed(
         ["show"] + victim.data
           + ["--attack", attack, "--images", "3", "--device", "cpu", "--output", folder["sheet.png"]])
 

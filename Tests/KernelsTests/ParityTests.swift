@@ -19,7 +19,9 @@ import Testing
       let (expected, nearKinks) = try operatorCase.expected()
       // No case may compare numbers whose sign or order is a matter of rounding, or nothing but zeros.
       #expect(nearKinks == 0, "\(operatorCase.name): elements too close to a jump of the operator")
-      for output in expected where !output.isInteger && !operatorCase.name.hasPrefix("fill") {
+      // An image that is alone has itself for a neighbour: its zeros must replace what was there.
+      let mayBeZero = operatorCase.name.hasPrefix("fill") || operatorCase.name.hasSuffix("alone")
+      for output in expected where !output.isInteger && !mayBeZero {
         #expect(output.values.contains { $0 != 0 }, "\(operatorCase.name), \(output.label): all zero")
       }
       var results: [(device: String, measurement: ParityRunner.Measurement)] = []

@@ -78,7 +78,7 @@ extension ParityTable {
   }
 
   private static func distance(_ shape: Shape) -> OperatorCase {
-    OperatorCase("neighbourDistance/\(shape)") { b in
+    OperatorCase("neighbourDistance/\(shape)\(shape.n == 1 ? ", alone" : "")") { b in
       let (x, y) = (b.pixels(shape), b.outputVector(shape.n, "y"))
       b.run { p in
         p.append(.neighbourDistance(NeighbourDistance(input: p.bind(x), output: p.bind(y))))
@@ -87,7 +87,7 @@ extension ParityTable {
   }
 
   private static func diversity(_ shape: Shape) -> OperatorCase {
-    OperatorCase("diversityLoss/\(shape)") { b in
+    OperatorCase("diversityLoss/\(shape)\(shape.n == 1 ? ", alone" : "")") { b in
       let (x, y) = (b.pixels(shape), b.pixels(shape, "y"))
       let (total, dy) = (b.tensor("total", [0.25], .vector(1)), b.output(shape, "dy"))
       b.run { p in appendDiversity(of: x, y, total, dy, to: &p) }
