@@ -4,6 +4,17 @@
 // Float accumulators over this many rows lose nothing that matters; they are then added to doubles.
 enum { BLOCK = 64 };
 
+// Adds the sums of `panels` panels, which `at_once` rows have each, to the totals.
+INLINE void add_lanes(const v16 *sums, int panels, int at_once, double *totals) {
+  for (int p = 0; p < panels; p++) {
+    v16 sum = sums[p];
+    for (int i = 1; i < at_once; i++) sum += sums[i * panels + p];
+    float lanes[16];
+    v16_store(lanes, sum);
+    for (int l = 0; l < 16; l++) totals[p * 16 + l] += lanes[l];
+  }
+}
+
 // Sums over rows first..<last of the differences from `origin`, and of their squares, for `panels` x 16 channels, in
 // registers: several rows at a time where there are few panels, so that additions don't wait for each other.
 INLINE void moments_panels(const float *x, ptrdiff_t rows, ptrdiff_t channels, const float *origin, int panels,
@@ -27,20 +38,8 @@ INLINE void moments_panels(const float *x, ptrdiff_t rows, ptrdiff_t channels, c
         first[p] += d;
         second[p] += d * d;
       }
-    for (int i = 1; i < at_once; i++)
-      for (int p = 0; p < panels; p++) {
-        first[p] += first[i * panels + p];
-        second[p] += second[i * panels + p];
-      }
-    for (int p = 0; p < panels; p++) {
-      float a[16], b[16];
-      v16_store(a, first[p]);
-      v16_store(b, second[p]);
-      for (int l = 0; l < 16; l++) {
-        sum[p * 16 + l] += a[l];
-        squares[p * 16 + l] += b[l];
-      }
-    }
+    add_lanes(first, panels, at_once, sum);
+    add_lanes(second, panels, at_once, squares);
   }
 }
 
@@ -99,20 +98,8 @@ INLINE void gradient_panels(const gradient_sums *s, ptrdiff_t c, int panels, int
           second[i * panels + p] += dz * ((x - mean[p]) * inverse[p]);
         }
       }
-    for (int i = 1; i < at_once; i++)
-      for (int p = 0; p < panels; p++) {
-        first[p] += first[i * panels + p];
-        second[p] += second[i * panels + p];
-      }
-    for (int p = 0; p < panels; p++) {
-      float a[16], b[16];
-      v16_store(a, first[p]);
-      v16_store(b, second[p]);
-      for (int l = 0; l < 16; l++) {
-        sum_dz[p * 16 + l] += a[l];
-        sum_dz_xhat[p * 16 + l] += b[l];
-      }
-    }
+    add_lanes(first, panels, at_once, sum_dz);
+    add_lanes(second, panels, at_once, sum_dz_xhat);
   }
 }
 
