@@ -62,7 +62,6 @@ INLINE const float *at(const float *a, ptrdiff_t row, walk_t w) {
 DEFINE_BLOCK(8, 2)
 DEFINE_BLOCK(8, 1)
 DEFINE_BLOCK(4, 2)
-DEFINE_BLOCK(6, 1)
 DEFINE_BLOCK(4, 1)
 DEFINE_BLOCK(1, 2)
 DEFINE_BLOCK(1, 1)
@@ -82,13 +81,13 @@ INLINE void product_wide(const float *a0, const float *b0, float *c00, ptrdiff_t
   }
 }
 
-// Twelve 256-bit sums (or twenty-four of 128 bits): one panel at a time.
+// Eight 256-bit sums (or sixteen of 128 bits): one panel at a time. Four rows never cross a panel of a; six would.
 INLINE void product_narrow(const float *a0, const float *b0, float *c00, ptrdiff_t rows, ptrdiff_t panels,
                            walk_t walk) {
   for (ptrdiff_t panel = 0; panel < panels; panel++) {
     const float *b = b0 + panel * walk.b_panel;
     float *c0 = c00 + panel * walk.c_panel;
-    ROWS(6, 1);
+    ROWS(4, 1);
   }
 }
 
