@@ -30,6 +30,7 @@
 // The rows of a pair of panels (or of one), in blocks of at most HEIGHT.
 #define ROWS(HEIGHT, panels) \
   do { \
+    _Static_assert(16 % (HEIGHT) == 0, "a block of rows must not cross panels of a transposed a"); \
     ptrdiff_t row = 0; \
     for (; row + (HEIGHT) <= rows; row += (HEIGHT)) STEP(HEIGHT, panels); \
     if (rows - row >= 4) { \

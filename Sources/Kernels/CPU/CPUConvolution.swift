@@ -86,9 +86,10 @@ extension CPUCompiler {
     let outputs = patches.outputs
     let blockRows = patches.blockRows
     let size = patches.columns * outputs
-    // Each slice of the pixels has a sum of its own; added in order, so that threads don't change the result.
+    // Each slice of the pixels has a sum of its own; added in order, and as many on any number of threads, so that
+    // threads don't change the result.
     let blocks = (patches.rows + blockRows - 1) / blockRows
-    let slices = max(1, min(blocks, min(Parallel.threads, 1 << 26 / size)))
+    let slices = max(1, min(blocks, min(16, 1 << 26 / size)))
     let sums = slices * blockRows * patches.columns
     scratch.reserve(floats: sums + slices * size)
     let scratch = scratch
