@@ -52,6 +52,20 @@ extension CommandTests {
         ["show"] + victim.data
           + ["--attack", attack, "--images", "3", "--device", "cpu", "--output", folder["sheet.png"]])
 
+      // Poisoning takes the trained trigger; the folder it writes brings trigger and truth along.
+      let poisoned = try Program.succeed(
+        ["poison"] + victim.data
+          + ["--attack", attack, "--device", "cpu", "--json", "--output", folder["poisoned"]]
+      ).json()
+      #expect(poisoned["poisoned"] as? Int == 40 && poisoned["cross"] as? Int == 40)
+      let fromPixels = try Program.succeed(
+        ["erase", model, "--data", folder["poisoned"], "--dataset", "mnist", "--method", "pbe"]
+          + ["--epochs", "1", "--device", "cpu", "--json", "--output", folder["erased-too"]]
+      ).json()
+      #expect((fromPixels["before"] as? NSDictionary)?["asr"] as? Double == infected["asr"] as? Double)
+      let step = (fromPixels["steps"] as? [[String: Any]])?.first
+      #expect(step?["agreement_auroc"] is Double)
+
       try FileManager.default.removeItem(atPath: folder["moved/generators.safetensors"])
       let missing = try Program.run(
         ["evaluate", model] + victim.data + ["--attack", attack, "--device", "cpu"])
