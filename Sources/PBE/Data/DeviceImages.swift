@@ -66,6 +66,16 @@ public final class DeviceImages: Sendable {
     roles = .all(role)
   }
 
+  /// The same images, in the same memory, with the same triggers on them, but other labels to train with.
+  public init(sharing other: DeviceImages, labels: [Int32]) throws {
+    backend = other.backend
+    images = other.images
+    self.labels = try backend.makeTensor(labels, shape: Shape(other.count, 1))
+    trigger = other.trigger
+    partners = other.partners
+    roles = other.roles
+  }
+
   /// Everyone's partner: the next on one round through all images, in an order that depends on their number only.
   private static func partners(_ count: Int, on backend: any Backend) throws -> Tensor {
     let order = Permutation.of(count, seed: 0, purpose: RandomPurpose.partner)

@@ -7,15 +7,52 @@ public struct StepReport: Sendable, Codable {
   /// The share of them that carries the trigger, where that is known.
   public var extra_set_poisoned: Double?
   /// The mean loss of each epoch.
-  public var losses: [Double]
+  public var losses: [Double] = []
   /// How many of the epochs were adversarial throughout.
-  public var adversarial_epochs: Int
+  public var adversarial_epochs = 0
   /// The model after the step on the test set.
   public var metrics: Metrics?
   /// How well low agreement tells poisoned images from clean ones after the step, where the truth is known.
   public var agreement_auroc: Double?
   /// Seconds of fine-tuning, and of scoring the training set.
-  public var training_seconds: Double, scoring_seconds: Double
+  public var training_seconds = 0.0, scoring_seconds = 0.0
+  /// Images trained on per second.
+  public var images_per_second = 0.0
+  private var images = 0
+
+  /// A step that fine-tunes on the images `extraSet`.
+  init(step: Int, extraSet: [Int], isPoisoned: [Bool]?) {
+    self.step = step
+    extra_set_size = extraSet.count
+    extra_set_poisoned = isPoisoned.map { truth in
+      Double(extraSet.count { truth[$0] }) / Double(max(1, extraSet.count))
+    }
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case step, extra_set_size, extra_set_poisoned, losses, adversarial_epochs, metrics, agreement_auroc
+    case training_seconds, scoring_seconds, images_per_second
+  }
+
+  /// Adds an epoch.
+  mutating func add(_ epoch: DefenseSession.Epoch) {
+    losses.append(epoch.loss)
+    training_seconds += epoch.seconds
+    images += epoch.images
+    images_per_second = Double(images) / max(training_seconds, 1e-9)
+  }
+}
+
+/// What is known of a purified model and of each training image when all is done.
+public struct PurificationOutcome: Sendable {
+  /// The steps.
+  public var steps: [StepReport] = []
+  /// The agreement of infected and purified model on each training image, after the last step.
+  public var agreement: [Float] = []
+  /// The steps whose extra set held each training image.
+  public var kept: [[Int]]
+
+  init(_ count: Int) { kept = Array(repeating: [], count: count) }
 }
 
 /// How a defense tells what it is doing, and is stopped.

@@ -21,90 +21,70 @@ public struct ProgressiveErasing: Sendable, Codable, Hashable {
   /// The defaults.
   public init() {}
 
-  /// What is known of each training image when all is done.
-  public struct Outcome: Sendable {
-    /// The steps.
-    public var steps: [StepReport]
-    /// The agreement of infected and purified model on each training image, after the last step.
-    public var agreement: [Float]
-    /// The steps whose extra set held each training image.
-    public var kept: [[Int]]
-  }
-
-  /// Purifies `weights` in place.
+  /// Purifies the session's model.
   ///
   /// - Parameters:
   ///   - training: the training set that the model was infected by.
   ///   - isPoisoned: the truth, for the report only; `nil` where nobody knows.
   public func run(
-    _ weights: Weights, training: DeviceImages, isPoisoned: [Bool]?, observer: DefenseObserver
-  ) throws -> Outcome {
+    _ session: DefenseSession, training: DeviceImages, isPoisoned: [Bool]?
+  ) throws -> PurificationOutcome {
     let count = training.count
-    let clock = ContinuousClock()
     let sizes = [initial_fraction] + keep_rates
     let extraSizes = sizes.map { max(1, min(count, Int($0 * Double(count)))) }
-    let adversarialCost = FineTuner.cost(adversarial: true, tuning)
-    // A scored image is a forward pass: a third of a training image.
-    let scoring = Double(count) / 3
-    let work =
-      scoring * Double(sizes.count + 1)
-      + extraSizes.enumerated().reduce(0.0) { sum, step in
-        let (index, size) = (step.offset, Double(step.element))
-        let adversarial =
-          index == 0
-          ? size * Double(epochs_per_step) : min(size, Double(adversarial_batches) * Double(tuning.batch))
-        return sum + size * Double(epochs_per_step) + adversarial * (adversarialCost - 1)
-      }
+    session.plan(work: work(extraSizes, count))
 
     // The infected model's logits, once; the same scorer then follows the weights as they are purified.
-    let before = try Scorer(weights, data: training)
-    let after = try Scorer(weights, data: training)
-    let agreementPlan = try AgreementPlan(before.logits, after.logits, on: weights.backend)
-    try before.run { try observer.progress("scoring the training set", Double($0) / 3 / work) }
+    let before = try Scorer(session.weights, data: training)
+    let after = try Scorer(session.weights, data: training)
+    let agreementPlan = try AgreementPlan(before.logits, after.logits, on: session.weights.backend)
+    try session.score(before)
 
-    var tuner = try FineTuner(weights, data: training, tuning: tuning, observer: observer, work: work)
-    tuner.add(scoring)
-    var outcome = Outcome(steps: [], agreement: [], kept: Array(repeating: [], count: count))
+    _ = try session.makeTrainer(training, tuning)
+    var outcome = PurificationOutcome(count)
     var extra = Array(
       Permutation.of(count, seed: tuning.seed, purpose: RandomPurpose.extraSet).prefix(extraSizes[0]))
     for step in sizes.indices {
       for index in extra { outcome.kept[index].append(step) }
-      let start = clock.now
-      var losses: [Double] = []
+      var report = StepReport(step: step, extraSet: extra, isPoisoned: isPoisoned)
       for epoch in 0..<epochs_per_step {
         let adversarial = step == 0 ? Int.max : epoch == 0 ? adversarial_batches : 0
         let passed = Double(step * epochs_per_step + epoch)
         let total = Double(sizes.count * epochs_per_step)
-        losses.append(
-          try tuner.epoch(
-            on: extra.sorted(), adversarialBatches: adversarial,
-            label: "step \(step + 1)/\(sizes.count), epoch \(epoch + 1)/\(epochs_per_step)",
-            share: passed / total, epochShare: 1 / total
-          ).loss)
+        report.add(
+          try session.epoch(
+            on: extra.sorted(), label: "step \(step + 1)/\(sizes.count), epoch \(epoch + 1)/\(epochs_per_step)",
+            isAdversarial: { $0 < adversarial },
+            rate: { tuning.schedule.rate(tuning.learning_rate, share: (passed + $0) / total) }))
       }
-      try weights.backend.synchronize()
-      let trained = clock.now
-      try after.run { _ in try observer.progress("scoring the training set", min(1, tuner.share)) }
-      tuner.add(scoring)
-      outcome.agreement = try agreementPlan.run()
-      let scored = clock.now
-      outcome.steps.append(
-        StepReport(
-          step: step, extra_set_size: extra.count,
-          extra_set_poisoned: isPoisoned.map { truth in
-            Double(extra.count { truth[$0] }) / Double(extra.count)
-          },
-          losses: losses, adversarial_epochs: step == 0 ? epochs_per_step : 0,
-          metrics: try observer.finished(step),
-          agreement_auroc: isPoisoned.flatMap { truth in
-            areaUnderROC(scores: outcome.agreement.map { -$0 }, isPositive: truth)
-          },
-          training_seconds: (trained - start).seconds, scoring_seconds: (scored - trained).seconds))
+      report.adversarial_epochs = step == 0 ? epochs_per_step : 0
+      let agreement = try session.values("agreement-\(step)", cost: DefenseSession.scoringCost * Double(count)) {
+        try session.score(after)
+        return try agreementPlan.run()
+      }
+      outcome.agreement = agreement.numbers
+      report.scoring_seconds = agreement.seconds
+      report.metrics = try session.finish(step: step)
+      report.agreement_auroc = isPoisoned.flatMap { truth in
+        areaUnderROC(scores: outcome.agreement.map { -$0 }, isPositive: truth)
+      }
+      outcome.steps.append(report)
       if step + 1 < sizes.count {
         extra = Self.mostAgreeing(outcome.agreement, count: extraSizes[step + 1])
       }
     }
     return outcome
+  }
+
+  private func work(_ extraSizes: [Int], _ count: Int) -> Double {
+    extraSizes.enumerated().reduce(Double(count * (extraSizes.count + 1)) * DefenseSession.scoringCost) {
+      let (index, size) = ($1.offset, Double($1.element))
+      let adversarial =
+        index == 0
+        ? size * Double(epochs_per_step) : min(size, Double(adversarial_batches) * Double(tuning.batch))
+      return $0 + size * Double(epochs_per_step)
+        + adversarial * (DefenseSession.cost(adversarial: true, tuning) - 1)
+    }
   }
 
   /// The images with the highest agreement; of equals, those that come first.

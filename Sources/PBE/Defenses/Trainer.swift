@@ -40,6 +40,7 @@ public final class Trainer {
   private let data: DeviceImages
   /// How it trains.
   public let settings: TrainingSettings
+  private let masks: [WeightMask]
   let optimizer: Optimizer
   private let rows: Tensor
   /// The epoch's sum of losses and number of right answers so far.
@@ -49,9 +50,12 @@ public final class Trainer {
   /// How far it is; random numbers are keyed by it, also across changes of the extra set.
   public internal(set) var position = Position()
 
-  /// Creates a trainer. Throws `device` when there is not enough memory.
-  public init(_ weights: Weights, data: DeviceImages, settings: TrainingSettings) throws {
+  /// Creates a trainer; `masks` are put on the parameters after each step. Throws `device` when there is not enough memory.
+  public init(
+    _ weights: Weights, data: DeviceImages, settings: TrainingSettings, masks: [WeightMask] = []
+  ) throws {
     self.weights = weights
+    self.masks = masks
     self.data = data
     self.settings = settings
     optimizer = try Optimizer(
@@ -93,9 +97,15 @@ public final class Trainer {
     }
 
     func train(_ input: Tensor) throws -> Program {
-      try Plans.train(
+      guard settings.sam_radius > 0 else {
+        return try Plans.train(
+          weights, images: input, labels: labels, samples: samples, totals: totals, optimizer: optimizer,
+          seed: settings.seed, smoothing: settings.label_smoothing, masks: masks)
+      }
+      return try Plans.sharpnessAwareTrain(
         weights, images: input, labels: labels, samples: samples, totals: totals, optimizer: optimizer,
-        seed: settings.seed)
+        radius: settings.sam_radius, adaptive: settings.sam_adaptive, seed: settings.seed,
+        smoothing: settings.label_smoothing, masks: masks)
     }
     let compiled = try backend.compile([
       load, start,
@@ -114,14 +124,14 @@ public final class Trainer {
   ///
   /// - Parameters:
   ///   - indices: which images of the data set.
-  ///   - adversarialBatches: how many of the first batches are trained on as adversarial examples.
+  ///   - isAdversarial: which steps train on adversarial examples, by their number in the epoch and the number of steps.
   ///   - learningRate: the learning rate for each step, by its number in the epoch and the number of steps.
   ///   - progress: called after each step with the number of images done; throwing stops the epoch.
   /// - Returns: the mean loss and accuracy. Throws `badData` when the loss is not finite.
   @discardableResult
   public func epoch(
-    on indices: [Int], adversarialBatches: Int, learningRate: (_ step: Int, _ steps: Int) -> Float,
-    progress: (_ done: Int) throws -> Void = { _ in }
+    on indices: [Int], isAdversarial: (_ step: Int, _ steps: Int) -> Bool = { _, _ in false },
+    learningRate: (_ step: Int, _ steps: Int) -> Float, progress: (_ done: Int) throws -> Void = { _ in }
   ) throws -> Epoch {
     let backend = weights.backend
     var order = indices
@@ -145,7 +155,7 @@ public final class Trainer {
         rowOffset: Int32(first), epoch: position.epochs, step: position.steps,
         learningRate: learningRate(step, count))
       try plan.load.run(parameters)
-      if step < adversarialBatches {
+      if isAdversarial(step, count) {
         try plan.start.run(parameters)
         for _ in 0..<settings.attack.steps { try plan.pgd.run(parameters) }
         try plan.adversarial.run(parameters)

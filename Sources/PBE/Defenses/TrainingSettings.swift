@@ -13,6 +13,12 @@ public struct TrainingSettings: Sendable, Codable, Hashable {
   public var nesterov = false
   /// The L2 penalty of SGD.
   public var weight_decay: Float = 5e-4
+  /// The share of the target that all classes get alike.
+  public var label_smoothing: Float = 0
+  /// The radius of sharpness-aware steps; 0 for plain ones (``Plans/sharpnessAwareTrain``).
+  public var sam_radius: Float = 0
+  /// Perturbs each weight in proportion to its size.
+  public var sam_adaptive = false
   /// How adversarial examples are made.
   public var attack = PGD()
   /// How images are augmented, before the attack; `nil` for not at all.

@@ -97,6 +97,7 @@ public enum RandomPurpose {
   static let randomStart: UInt32 = 7
   /// What an attack draws for each sample and epoch.
   static let triggerNoise: UInt32 = 8
+  static let relapse: UInt32 = 9
   /// ``Augment`` uses this one and the next.
   static let augmentation: UInt32 = 10
   /// The input-aware attack's generators: initial values, and the order of the images of each role.

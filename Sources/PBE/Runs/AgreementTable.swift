@@ -4,7 +4,7 @@ import Foundation
 /// low agreement means probably poisoned; `kept` lists the steps (from 0) whose extra set held the image.
 public enum AgreementTable {
   /// Writes the table. Throws `cannotCreate` or `inputOutput`.
-  public static func write(_ outcome: ProgressiveErasing.Outcome, labels: [Int32], to path: String) throws {
+  public static func write(_ outcome: PurificationOutcome, labels: [Int32], to path: String) throws {
     var text = "index,label,agreement,kept\n"
     for (index, label) in labels.enumerated() {
       let kept = outcome.kept[index].map(String.init).joined(separator: " ")

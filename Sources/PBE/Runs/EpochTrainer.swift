@@ -47,6 +47,6 @@ extension Trainer: EpochTrainer {
     count: Int, share: Double, learningRate: (_ step: Int, _ steps: Int) -> Float,
     progress: (_ done: Int) throws -> Void
   ) throws -> Epoch {
-    try epoch(on: Array(0..<count), adversarialBatches: 0, learningRate: learningRate, progress: progress)
+    try epoch(on: Array(0..<count), learningRate: learningRate, progress: progress)
   }
 }

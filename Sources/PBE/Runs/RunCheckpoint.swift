@@ -79,6 +79,19 @@ public struct RunCheckpoint: Sendable {
     }
   }
 
+  /// Keeps numbers under `name`.
+  public mutating func save(_ numbers: [Float], as name: String) {
+    tensors[name] = HostTensor(numbers, shape: [numbers.count])
+  }
+
+  /// The numbers under `name`. Throws `badData` when there are none.
+  public func numbers(named name: String) throws -> [Float] {
+    guard let saved = tensors[name], saved.type == .float32 else {
+      throw PBEError(.badData, "the checkpoint has no \(name)", at: place, remedy: Self.remedy)
+    }
+    return saved.floats()
+  }
+
   // MARK: - The file
 
   /// Writes the checkpoint, all or nothing. Throws as ``AtomicFile`` does.

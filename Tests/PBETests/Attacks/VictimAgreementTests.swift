@@ -36,7 +36,7 @@ extension DeviceTests {
       let trainer = try Trainer(weights, data: data, settings: settings)
       var sums: [Float] = []
       _ = try trainer.epoch(
-        on: Array(0..<images.count), adversarialBatches: 0,
+        on: Array(0..<images.count),
         learningRate: { step, _ in Schedule.oneCycle.rate(0.1, share: Double(step) / 1500) },
         progress: { _ in sums.append(try backend.read(trainer.totals)[0]) })
       return sums.indices.map { (sums[$0] - ($0 > 0 ? sums[$0 - 1] : 0)) / 32 }

@@ -34,7 +34,7 @@ extension DeviceTests {
         let trainer = try Trainer(weights, data: images, settings: settings)
         return try (0..<epochs).map { _ in
           try trainer.epoch(
-            on: Array(0..<training.count), adversarialBatches: 0, learningRate: { _, _ in 0.05 })
+            on: Array(0..<training.count), learningRate: { _, _ in 0.05 })
         }
       }
 
@@ -143,7 +143,7 @@ extension DeviceTests {
       var calls = 0
       #expect(throws: Stop.self) {
         try trainer.epoch(
-          on: Array(0..<400), adversarialBatches: 0, learningRate: { _, _ in 0.01 },
+          on: Array(0..<400), learningRate: { _, _ in 0.01 },
           progress: { _ in
             calls += 1
             if calls == 2 { throw Stop() }
@@ -176,7 +176,7 @@ extension DeviceTests {
       let trainer = try Trainer(victim.weights, data: victim.images, settings: TrainingSettings())
       #expect {
         for _ in 0..<5 {
-          try trainer.epoch(on: Array(0..<400), adversarialBatches: 0, learningRate: { _, _ in 1e20 })
+          try trainer.epoch(on: Array(0..<400), learningRate: { _, _ in 1e20 })
         }
       } throws: { ($0 as? PBEError)?.kind == .badData }
     }

@@ -1,0 +1,42 @@
+import Kernels
+
+/// How quickly a purified model learns its backdoor again: plain training on a few poisoned images (METHOD, section 7.1).
+public struct Relapse: Sendable, Codable, Hashable {
+  /// Poisoned training images, chosen by the seed.
+  public var images = 10
+  /// Passes over them.
+  public var epochs = 5
+  /// The learning rate of SGD, constant.
+  public var learning_rate: Float = 0.01
+  /// The key of all random numbers.
+  public var seed: UInt64 = 0
+
+  /// The defaults.
+  public init() {}
+
+  /// Trains `weights` in place on poisoned images of `training` whose labels the attacker changed. Throws `badData` when
+  /// there are not enough of them.
+  ///
+  /// - Parameters:
+  ///   - poison: what each image is.
+  ///   - trueLabels: the labels from before the poisoning.
+  public func run(
+    _ weights: Weights, training: DeviceImages, poison: PoisonedSet, trueLabels: [Int32]
+  ) throws {
+    let chosen = Permutation.of(training.count, seed: seed, purpose: RandomPurpose.relapse).lazy
+      .filter { poison.roles[$0] == .poisoned && poison.labels[$0] != trueLabels[$0] }.prefix(images)
+    guard chosen.count == images else {
+      throw PBEError(
+        .badData, "there are \(chosen.count) poisoned images with other labels, not \(images)", at: "relapse",
+        remedy: "use fewer images")
+    }
+    var settings = TrainingSettings()
+    settings.learning_rate = learning_rate
+    settings.batch = images
+    settings.seed = seed
+    let trainer = try Trainer(weights, data: training, settings: settings)
+    for _ in 0..<epochs {
+      try trainer.epoch(on: Array(chosen), learningRate: { _, _ in learning_rate })
+    }
+  }
+}
