@@ -889,10 +889,11 @@ kernel void random_uniform(
 
 // MARK: - Loss and scores
 
-// perRow is (2, rows): each row's loss, and 1 where its first largest logit is the label's.
+// perRow is (2, rows): each row's loss, and 1 where its first largest logit is the label's. The target gives
+// `smoothing` to all classes alike, and the rest to the label.
 kernel void softmax_cross_entropy(
     global const float *logits, global const int *labels, global float *gradient, global float *perRow, int rows,
-    int classes, float gradientScale) {
+    int classes, float gradientScale, float smoothing) {
   const int row = get_global_id(0);
   if (row >= rows) return;
   global const float *l = logits + (size_t)row * classes;
@@ -902,11 +903,19 @@ kernel void softmax_cross_entropy(
   const float largest = l[best];
   float sum = 0;
   for (int k = 0; k < classes; k++) sum += exp(l[k] - largest);
-  perRow[row] = log(sum) + (largest - l[label]);
+  float lag = largest - l[label];
+  if (smoothing > 0) {
+    float lags = 0;
+    for (int k = 0; k < classes; k++) lags += largest - l[k];
+    lag += smoothing * (lags / classes - lag);
+  }
+  perRow[row] = log(sum) + lag;
   perRow[rows + row] = best == label ? 1 : 0;
   if (gradient) {
+    const float other = smoothing / classes, right = 1 - smoothing + other;
     for (int k = 0; k < classes; k++) {
-      gradient[(size_t)row * classes + k] = gradientScale * (exp(l[k] - largest) / sum - (k == label ? 1 : 0));
+      gradient[(size_t)row * classes + k] =
+          gradientScale * (exp(l[k] - largest) / sum - (k == label ? right : other));
     }
   }
 }

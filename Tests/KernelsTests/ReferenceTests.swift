@@ -64,6 +64,21 @@ import Testing
     #expect(throws: PBEError.self) { try GoldenSet(name: "other", safetensors: whole, cases: list) }
   }
 
+  /// The loss with smoothed labels as PyTorch puts it: the label's loss and the mean of all classes' losses, weighed.
+  @Test func labelSmoothing() {
+    let logits = ReferenceTensor(Shape(1, 4), [0.3, -1.2, 2.5, 0.1])
+    func loss(_ label: Int, smoothing: Double = 0) -> Double {
+      Reference.softmaxCrossEntropy(
+        logits, labels: ReferenceTensor([Double(label)]), gradientScale: 1, smoothing: smoothing
+      ).loss
+    }
+    let mean = (0..<4).map { loss($0) }.reduce(0, +) / 4
+    for label in 0..<4 {
+      #expect(abs(loss(label, smoothing: 0.1) - (0.9 * loss(label) + 0.1 * mean)) < 1e-14)
+    }
+    #expect(abs(loss(0) - loss(1)) > 1)
+  }
+
   /// A name identifies a case: its inputs are drawn from it.
   @Test func namesAreUnique() {
     var names: Set<String> = []

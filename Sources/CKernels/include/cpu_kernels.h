@@ -221,10 +221,10 @@ void pbe_random_uniform(float *y, float low, float high, uint32_t sample, uint32
 
 // MARK: - Scores, one row at a time
 
-/// The loss of one row; its gradient times `scale` when `gradient` is given; `correct` is set to whether the first
-/// largest logit is the label's.
-float pbe_cross_entropy(const float *logits, ptrdiff_t classes, int32_t label, float scale, float *_Nullable gradient,
-                        int *correct);
+/// The loss of one row, whose target gives `smoothing` to all classes alike and the rest to the label; its gradient
+/// times `scale` when `gradient` is given; `correct` is set to whether the first largest logit is the label's.
+float pbe_cross_entropy(const float *logits, ptrdiff_t classes, int32_t label, float smoothing, float scale,
+                        float *_Nullable gradient, int *correct);
 int32_t pbe_arg_max(const float *x, ptrdiff_t count);
 float pbe_agreement(const float *a, const float *b, ptrdiff_t count);
 

@@ -7,7 +7,7 @@ extension LaunchBuilder {
     rowwise(
       "softmax_cross_entropy",
       [.value(d.logits), .value(d.labels), optional(d.logitsGradient), perRow] + (try ints(x.n, x.c))
-        + [.float(d.gradientScale)],
+        + [.float(d.gradientScale), .float(d.smoothing)],
       rows: x.n)
     launch("add_totals", [perRow, .value(d.totals), try int(x.n)], global: [2], local: [2])
   }

@@ -1,4 +1,5 @@
-/// Softmax cross-entropy of each row, its gradient, and the running totals of loss and correct answers.
+/// Softmax cross-entropy of each row, its gradient, and the running totals of loss and correct answers. The target is
+/// `(1 - smoothing) * onehot + smoothing / classes` (PyTorch's `label_smoothing`).
 public struct SoftmaxCrossEntropy: OperationDescriptor {
   /// (n, classes, 1, 1).
   public var logits: Value
@@ -7,20 +8,24 @@ public struct SoftmaxCrossEntropy: OperationDescriptor {
   /// float32 vector of 2, added to: the sum of the rows' losses, and the number of rows whose largest logit (the
   /// first of equals) is the label's.
   public var totals: Value
-  /// (n, classes, 1, 1), written when given: `gradientScale * (softmax - onehot)`.
+  /// (n, classes, 1, 1), written when given: `gradientScale * (softmax - target)`.
   public var logitsGradient: Value?
   /// One over the batch size, for the gradient of the mean.
   public var gradientScale: Float
+  /// The share of the target that all classes get alike, 0 to 1.
+  public var smoothing: Float
 
   /// Creates the operator.
   public init(
-    logits: Value, labels: Value, totals: Value, logitsGradient: Value? = nil, gradientScale: Float = 1
+    logits: Value, labels: Value, totals: Value, logitsGradient: Value? = nil, gradientScale: Float = 1,
+    smoothing: Float = 0
   ) {
     self.logits = logits
     self.labels = labels
     self.totals = totals
     self.logitsGradient = logitsGradient
     self.gradientScale = gradientScale
+    self.smoothing = smoothing
   }
 
   public var reads: [Value] { [logits, labels, totals] }

@@ -179,7 +179,8 @@ public struct ReferenceMachine {
     case .softmaxCrossEntropy(let d):
       nearKinks += Reference.smallestLead(self[d.logits]) < Self.kinkDistance ? 1 : 0
       let result = Reference.softmaxCrossEntropy(
-        self[d.logits], labels: self[d.labels], gradientScale: Double(d.gradientScale))
+        self[d.logits], labels: self[d.labels], gradientScale: Double(d.gradientScale),
+        smoothing: Double(d.smoothing))
       self[d.totals] = self[d.totals].plus(ReferenceTensor([result.loss, result.correct]))
       if let gradient = d.logitsGradient { self[gradient] = result.gradient }
     case .argMax(let d):
