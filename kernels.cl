@@ -989,6 +989,31 @@ kernel void adam(
   parameters[i] = p - rate * m / (sqrt(v) / correction + epsilon);
 }
 
+// partial(i) = the sum of (t g)^2 of every outputs-th element from i on, where t is |p| when adaptive, else 1
+kernel void perturbation_squares(
+    global const float *parameters, global const float *gradients, global float *partial, int count, int outputs,
+    int adaptive) {
+  const int i = get_global_id(0);
+  if (i >= outputs) return;
+  float sum = 0;
+  for (int j = i; j < count; j += outputs) {
+    const float v = adaptive ? parameters[j] * gradients[j] : gradients[j];
+    sum += v * v;
+  }
+  partial[i] = sum;
+}
+
+// squares is the sum of all (t g)^2
+kernel void perturb_weights(
+    global float *parameters, global const float *gradients, global float *saved, global const float *squares,
+    int count, float radius, int adaptive) {
+  const int i = get_global_id(0);
+  if (i >= count) return;
+  const float p = parameters[i], t = adaptive ? p : 1;
+  saved[i] = p;
+  parameters[i] = p + radius / (sqrt(squares[0]) + 1e-12f) * t * t * gradients[i];
+}
+
 kernel void pgd_step(
     global float *adversarial, global const float *origin, global const float *gradient, int count, float stepSize,
     float epsilon, int clip) {

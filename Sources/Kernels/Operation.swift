@@ -44,6 +44,7 @@ public enum Operation: Sendable {
   // Optimizers and attacks
   case sgd(SGD)
   case adam(Adam)
+  case perturbWeights(PerturbWeights)
   case pgdStep(PGDStep)
   case applyTrigger(ApplyTrigger)
   case applyTriggerGradient(ApplyTriggerGradient)
@@ -86,6 +87,7 @@ public enum Operation: Sendable {
     case .diversityLoss(let d): d
     case .sgd(let d): d
     case .adam(let d): d
+    case .perturbWeights(let d): d
     case .pgdStep(let d): d
     case .applyTrigger(let d): d
     case .applyTriggerGradient(let d): d

@@ -79,6 +79,22 @@ import Testing
     #expect(abs(loss(0) - loss(1)) > 1)
   }
 
+  /// The perturbation is `radius` long, adaptive over the parameters' sizes, and no other of that length gains more.
+  @Test(arguments: [false, true]) func perturbationOfWeights(_ adaptive: Bool) {
+    let parameters = ReferenceTensor([0.5, -2, 1.5, -0.25])
+    let gradients = ReferenceTensor([3, -1, 0.5, 2])
+    let sizes = parameters.values.map { adaptive ? abs($0) : 1 }
+    let moved = Reference.perturbWeights(
+      parameters, gradients: gradients, radius: 0.3, adaptive: adaptive)
+    let perturbation = zip(moved.values, parameters.values).map { $0 - $1 }
+    let length = zip(perturbation, sizes).reduce(0) { $0 + $1.0 * $1.0 / ($1.1 * $1.1) }.squareRoot()
+    #expect(abs(length - 0.3) < 1e-11)
+    // Cauchy and Schwarz: the gain is at most the radius times the norm of the scaled gradient.
+    let gain = zip(perturbation, gradients.values).reduce(0) { $0 + $1.0 * $1.1 }
+    let most = 0.3 * zip(sizes, gradients.values).reduce(0) { $0 + $1.0 * $1.0 * $1.1 * $1.1 }.squareRoot()
+    #expect(abs(gain - most) < 1e-11)
+  }
+
   /// A name identifies a case: its inputs are drawn from it.
   @Test func namesAreUnique() {
     var names: Set<String> = []

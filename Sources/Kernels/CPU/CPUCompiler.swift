@@ -94,6 +94,7 @@ struct CPUCompiler {
     case .diversityLoss(let d): try diversityLoss(d)
     case .sgd(let d): try sgd(d)
     case .adam(let d): try adam(d)
+    case .perturbWeights(let d): try perturbWeights(d)
     case .pgdStep(let d): try pgdStep(d)
     case .applyTrigger(let d): try applyTrigger(d)
     case .applyTriggerGradient(let d): try applyTriggerGradient(d)

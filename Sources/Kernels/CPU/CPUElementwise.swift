@@ -98,4 +98,28 @@ extension CPUCompiler {
       }
     }
   }
+
+  /// The chunks of the norm depend on the shape alone, and are added up in order.
+  func perturbWeights(_ d: PerturbWeights) throws -> Step {
+    let (p, g, saved) = (try floats(d.parameters), try floats(d.gradients), try floats(d.saved))
+    let (count, grain) = (shape(d.parameters).count, 32768)
+    let chunks = (count + grain - 1) / grain
+    let adaptive = Int32(d.adaptive ? 1 : 0)
+    scratch.reserve(floats: 2 * chunks)
+    let scratch = scratch
+    return { _ in
+      let squares = UnsafeMutableRawPointer(scratch.floats).assumingMemoryBound(to: Double.self)
+      Parallel.blocks(chunks) { _, chunk in
+        let first = chunk * grain
+        squares[chunk] = pbe_perturbation_squares(p + first, g + first, adaptive, min(grain, count - first))
+      }
+      var total = 0.0
+      for chunk in 0..<chunks { total += squares[chunk] }
+      let scale = Float(Double(d.radius) / (total.squareRoot() + 1e-12))
+      Parallel.ranges(count, grain: grain) {
+        pbe_perturb_weights(
+          p + $0.lowerBound, g + $0.lowerBound, saved + $0.lowerBound, scale, adaptive, $0.count)
+      }
+    }
+  }
 }

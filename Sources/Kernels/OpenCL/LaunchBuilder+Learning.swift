@@ -63,6 +63,28 @@ extension LaunchBuilder {
       count: count)
   }
 
+  /// The norm's squares are summed in stages, as by ``sum(_:)``.
+  mutating func perturbWeights(_ d: PerturbWeights) throws {
+    let count = shape(d.parameters).count
+    let many = min(8192, (count + 63) / 64)
+    let few = min(64, (many + 63) / 64)
+    let first = try need(.secondPartial, floats: many)
+    rowwise(
+      "perturbation_squares",
+      [.value(d.parameters), .value(d.gradients), first] + (try ints(count, many)) + [flag(d.adaptive)],
+      rows: many)
+    let second = try need(.partial, floats: few)
+    rowwise("sum_strided", [first, second] + (try ints(many, few)), rows: few)
+    rowwise("sum_strided", [second, first] + (try ints(few, 1)), rows: 1)
+    elementwise(
+      "perturb_weights",
+      [
+        .value(d.parameters), .value(d.gradients), .value(d.saved), first, try int(count), .float(d.radius),
+        flag(d.adaptive),
+      ],
+      count: count)
+  }
+
   mutating func pgdStep(_ d: PGDStep) throws {
     let count = shape(d.adversarial).count
     elementwise(

@@ -31,6 +31,7 @@ extension LaunchBuilder {
     case .diversityLoss(let d): try diversityLoss(d)
     case .sgd(let d): try sgd(d)
     case .adam(let d): try adam(d)
+    case .perturbWeights(let d): try perturbWeights(d)
     case .pgdStep(let d): try pgdStep(d)
     case .applyTrigger(let d): try applyTrigger(d)
     case .applyTriggerGradient(let d): try applyTriggerGradient(d)

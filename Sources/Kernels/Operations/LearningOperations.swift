@@ -152,6 +152,36 @@ public struct Adam: OperationDescriptor {
   public var writes: [Value] { [parameters, firstMoment, secondMoment] }
 }
 
+/// Moves parameters to where the loss is nearly greatest around them, and keeps where they were: the ascent of
+/// sharpness-aware minimisation (Foret et al., 2021; adaptive: Kwon et al., 2021, and FT-SAM, Zhu et al., 2023),
+/// `saved = p; p += radius * t^2 * g / (||t * g|| + 1e-12)`, where t is |p| when adaptive, else 1.
+///
+/// The norm is the whole vector's, summed in an order that depends on the shape alone.
+public struct PerturbWeights: OperationDescriptor {
+  /// Tensors of one shape: read and written.
+  public var parameters: Value
+  /// Read.
+  public var gradients: Value
+  /// Written: the parameters before. Copying it back undoes the operator.
+  public var saved: Value
+  /// The length of the perturbation; adaptive, of the perturbation over |p|.
+  public var radius: Float
+  /// Perturbs each parameter in proportion to its size.
+  public var adaptive: Bool
+
+  /// Creates the operator.
+  public init(parameters: Value, gradients: Value, saved: Value, radius: Float, adaptive: Bool) {
+    self.parameters = parameters
+    self.gradients = gradients
+    self.saved = saved
+    self.radius = radius
+    self.adaptive = adaptive
+  }
+
+  public var reads: [Value] { [parameters, gradients] }
+  public var writes: [Value] { [saved, parameters] }
+}
+
 /// One step of projected gradient ascent in the L-infinity ball, fused:
 /// `z += stepSize * sign(gradient); z = clamp(z, origin - epsilon, origin + epsilon)`, then [0, 1] when clipping.
 /// `sign(0)` is 0.

@@ -83,6 +83,16 @@ extension Reference {
     return (moved, m, v)
   }
 
+  /// The ascent of sharpness-aware minimisation: the perturbed parameters.
+  public static func perturbWeights(
+    _ parameters: ReferenceTensor, gradients: ReferenceTensor, radius: Double, adaptive: Bool
+  ) -> ReferenceTensor {
+    let scales = parameters.mapped { adaptive ? abs($1) : 1 }
+    let scaled = gradients.mapped { scales[$0] * $1 }
+    let norm = scaled.values.reduce(0) { $0 + $1 * $1 }.squareRoot()
+    return parameters.mapped { $1 + radius * scales[$0] * scaled[$0] / (norm + 1e-12) }
+  }
+
   /// One step of projected gradient ascent.
   public static func pgdStep(
     _ adversarial: ReferenceTensor, origin: ReferenceTensor, gradient: ReferenceTensor, stepSize: Double,

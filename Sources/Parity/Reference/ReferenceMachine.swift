@@ -91,7 +91,7 @@ public struct ReferenceMachine {
     case .batchNormStatistics, .batchNormFold, .affineActivation, .affineActivationGradient,
       .batchNormParameterGradient, .batchNormInputGradient:
       executeNormalisation(operation)
-    case .softmaxCrossEntropy, .argMax, .agreement, .sum, .sgd, .adam, .pgdStep:
+    case .softmaxCrossEntropy, .argMax, .agreement, .sum, .sgd, .adam, .perturbWeights, .pgdStep:
       executeLearning(operation, parameters)
     case .applyTrigger, .applyTriggerGradient, .neighbourDistance, .diversityLoss: executeTrigger(operation)
     case .sliceRows, .gatherImages, .gatherIntegers, .storeRows, .augment, .dropout, .randomUniform:
@@ -198,6 +198,10 @@ public struct ReferenceMachine {
         self[d.parameters], gradients: self[d.gradients], first: self[d.firstMoment],
         second: self[d.secondMoment],
         d, learningRate: Double(parameters.learningRate), step: Int(parameters.step))
+    case .perturbWeights(let d):
+      self[d.saved] = self[d.parameters]
+      self[d.parameters] = Reference.perturbWeights(
+        self[d.parameters], gradients: self[d.gradients], radius: Double(d.radius), adaptive: d.adaptive)
     case .pgdStep(let d):
       nearKinks += self[d.gradient].values.count { $0 != 0 && abs($0) < Self.kinkDistance }
       self[d.adversarial] = Reference.pgdStep(
