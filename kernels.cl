@@ -840,6 +840,11 @@ kernel void add(global const float *a, global const float *b, global float *outp
   if (i < count) output[i] = a[i] + b[i];
 }
 
+kernel void multiply(global const float *a, global const float *b, global float *output, int count) {
+  const int i = get_global_id(0);
+  if (i < count) output[i] = a[i] * b[i];
+}
+
 // `value` is the element's bits.
 kernel void fill(global uint *output, uint value, int count) {
   const int i = get_global_id(0);

@@ -40,6 +40,10 @@ CLONES void pbe_add(const float *a, const float *b, float *y, ptrdiff_t count) {
   for (ptrdiff_t i = 0; i < count; i++) y[i] = a[i] + b[i];
 }
 
+CLONES void pbe_multiply(const float *a, const float *b, float *y, ptrdiff_t count) {
+  for (ptrdiff_t i = 0; i < count; i++) y[i] = a[i] * b[i];
+}
+
 CLONES void pbe_add_bias(float *y, const float *bias, ptrdiff_t rows, ptrdiff_t channels) {
   for (ptrdiff_t r = 0; r < rows; r++)
     for (ptrdiff_t c = 0; c < channels; c++) y[r * channels + c] += bias[c];

@@ -30,6 +30,7 @@ public enum Operation: Sendable {
   case resizeGradient(ResizeGradient)
   case gridSample(GridSample)
   case add(Add)
+  case multiply(Multiply)
   case dropout(Dropout)
   case fill(Fill)
   case copy(Copy)
@@ -75,6 +76,7 @@ public enum Operation: Sendable {
     case .resizeGradient(let d): d
     case .gridSample(let d): d
     case .add(let d): d
+    case .multiply(let d): d
     case .dropout(let d): d
     case .fill(let d): d
     case .copy(let d): d

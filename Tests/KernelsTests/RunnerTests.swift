@@ -50,7 +50,7 @@ import Testing
     let operators = [
       "convolution", "convolutionInputGradient", "convolutionFilterGradient", "channelSum", "matrixProduct",
       "batchNormStatistics", "batchNormFold", "affineActivation", "affineActivationGradient", "pool",
-      "poolGradient", "resize", "resizeGradient", "gridSample", "add", "dropout", "fill", "copy",
+      "poolGradient", "resize", "resizeGradient", "gridSample", "add", "multiply", "dropout", "fill", "copy",
       "randomUniform",
       "softmaxCrossEntropy", "argMax", "agreement", "sum", "sgd", "adam", "perturbWeights", "pgdStep",
       "applyTrigger",

@@ -17,6 +17,8 @@ void pbe_affine_activation_gradient(const float *dy, const float *x, const float
                                     ptrdiff_t rows, ptrdiff_t channels);
 /// y = a + b; y may be either.
 void pbe_add(const float *a, const float *b, float *y, ptrdiff_t count);
+/// y = a * b; y may be either.
+void pbe_multiply(const float *a, const float *b, float *y, ptrdiff_t count);
 void pbe_add_bias(float *y, const float *bias, ptrdiff_t rows, ptrdiff_t channels);
 /// The fused PGD step (see PGDStep).
 void pbe_pgd_step(float *z, const float *origin, const float *gradient, float step, float epsilon, int clip,

@@ -82,6 +82,7 @@ struct CPUCompiler {
     case .resizeGradient(let d): try resizeGradient(d)
     case .gridSample(let d): try gridSample(d)
     case .add(let d): try add(d)
+    case .multiply(let d): try multiply(d)
     case .dropout(let d): try dropout(d)
     case .fill(let d): try fill(d)
     case .copy(let d): try copy(d)

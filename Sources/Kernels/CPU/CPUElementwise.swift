@@ -11,6 +11,16 @@ extension CPUCompiler {
     }
   }
 
+  func multiply(_ d: Multiply) throws -> Step {
+    let (a, b, y) = (try floats(d.a), try floats(d.b), try floats(d.output))
+    let count = shape(d.output).count
+    return { _ in
+      Parallel.ranges(count, grain: 32768) {
+        pbe_multiply(a + $0.lowerBound, b + $0.lowerBound, y + $0.lowerBound, $0.count)
+      }
+    }
+  }
+
   func dropout(_ d: Dropout) throws -> Step {
     let (x, y, samples) = (try floats(d.input), try floats(d.output), try integers(d.samples))
     let shape = shape(d.input)

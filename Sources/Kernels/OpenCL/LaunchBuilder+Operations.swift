@@ -19,6 +19,7 @@ extension LaunchBuilder {
     case .resizeGradient(let d): try resizeGradient(d)
     case .gridSample(let d): try gridSample(d)
     case .add(let d): try add(d)
+    case .multiply(let d): try multiply(d)
     case .dropout(let d): try dropout(d)
     case .fill(let d): try fill(d)
     case .copy(let d): try copy(d)

@@ -96,7 +96,7 @@ public struct ReferenceMachine {
     case .applyTrigger, .applyTriggerGradient, .neighbourDistance, .diversityLoss: executeTrigger(operation)
     case .sliceRows, .gatherImages, .gatherIntegers, .storeRows, .augment, .dropout, .randomUniform:
       executeData(operation, parameters)
-    case .pool, .poolGradient, .resize, .resizeGradient, .gridSample, .add, .fill, .copy:
+    case .pool, .poolGradient, .resize, .resizeGradient, .gridSample, .add, .multiply, .fill, .copy:
       executeImage(operation)
     }
   }
@@ -168,6 +168,9 @@ public struct ReferenceMachine {
     case .gridSample(let d):
       self[d.output] = Reference.gridSample(self[d.input], field: self[d.field], flags: optional(d.flags))
     case .add(let d): self[d.output] = self[d.a].plus(self[d.b])
+    case .multiply(let d):
+      let b = self[d.b]
+      self[d.output] = self[d.a].mapped { $1 * b[$0] }
     case .fill(let d): self[d.output] = ReferenceTensor(program[d.output].shape, filledWith: Double(d.value))
     case .copy(let d): self[d.output] = self[d.input]
     default: break
