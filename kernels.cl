@@ -840,6 +840,11 @@ kernel void add(global const float *a, global const float *b, global float *outp
   if (i < count) output[i] = a[i] + b[i];
 }
 
+kernel void multiply(global const float *a, global const float *b, global float *output, int count) {
+  const int i = get_global_id(0);
+  if (i < count) output[i] = a[i] * b[i];
+}
+
 // `value` is the element's bits.
 kernel void fill(global uint *output, uint value, int count) {
   const int i = get_global_id(0);
@@ -889,10 +894,11 @@ kernel void random_uniform(
 
 // MARK: - Loss and scores
 
-// perRow is (2, rows): each row's loss, and 1 where its first largest logit is the label's.
+// perRow is (2, rows): each row's loss, and 1 where its first largest logit is the label's. The target gives
+// `smoothing` to all classes alike, and the rest to the label.
 kernel void softmax_cross_entropy(
     global const float *logits, global const int *labels, global float *gradient, global float *perRow, int rows,
-    int classes, float gradientScale) {
+    int classes, float gradientScale, float smoothing) {
   const int row = get_global_id(0);
   if (row >= rows) return;
   global const float *l = logits + (size_t)row * classes;
@@ -902,11 +908,19 @@ kernel void softmax_cross_entropy(
   const float largest = l[best];
   float sum = 0;
   for (int k = 0; k < classes; k++) sum += exp(l[k] - largest);
-  perRow[row] = log(sum) + (largest - l[label]);
+  float lag = largest - l[label];
+  if (smoothing > 0) {
+    float lags = 0;
+    for (int k = 0; k < classes; k++) lags += largest - l[k];
+    lag += smoothing * (lags / classes - lag);
+  }
+  perRow[row] = log(sum) + lag;
   perRow[rows + row] = best == label ? 1 : 0;
   if (gradient) {
+    const float other = smoothing / classes, right = 1 - smoothing + other;
     for (int k = 0; k < classes; k++) {
-      gradient[(size_t)row * classes + k] = gradientScale * (exp(l[k] - largest) / sum - (k == label ? 1 : 0));
+      gradient[(size_t)row * classes + k] =
+          gradientScale * (exp(l[k] - largest) / sum - (k == label ? right : other));
     }
   }
 }
@@ -978,6 +992,31 @@ kernel void adam(
   firstMoment[i] = m;
   secondMoment[i] = v;
   parameters[i] = p - rate * m / (sqrt(v) / correction + epsilon);
+}
+
+// partial(i) = the sum of (t g)^2 of every outputs-th element from i on, where t is |p| when adaptive, else 1
+kernel void perturbation_squares(
+    global const float *parameters, global const float *gradients, global float *partial, int count, int outputs,
+    int adaptive) {
+  const int i = get_global_id(0);
+  if (i >= outputs) return;
+  float sum = 0;
+  for (int j = i; j < count; j += outputs) {
+    const float v = adaptive ? parameters[j] * gradients[j] : gradients[j];
+    sum += v * v;
+  }
+  partial[i] = sum;
+}
+
+// squares is the sum of all (t g)^2
+kernel void perturb_weights(
+    global float *parameters, global const float *gradients, global float *saved, global const float *squares,
+    int count, float radius, int adaptive) {
+  const int i = get_global_id(0);
+  if (i >= count) return;
+  const float p = parameters[i], t = adaptive ? p : 1;
+  saved[i] = p;
+  parameters[i] = p + radius / (sqrt(squares[0]) + 1e-12f) * t * t * gradients[i];
 }
 
 kernel void pgd_step(

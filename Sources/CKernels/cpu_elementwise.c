@@ -40,6 +40,10 @@ CLONES void pbe_add(const float *a, const float *b, float *y, ptrdiff_t count) {
   for (ptrdiff_t i = 0; i < count; i++) y[i] = a[i] + b[i];
 }
 
+CLONES void pbe_multiply(const float *a, const float *b, float *y, ptrdiff_t count) {
+  for (ptrdiff_t i = 0; i < count; i++) y[i] = a[i] * b[i];
+}
+
 CLONES void pbe_add_bias(float *y, const float *bias, ptrdiff_t rows, ptrdiff_t channels) {
   for (ptrdiff_t r = 0; r < rows; r++)
     for (ptrdiff_t c = 0; c < channels; c++) y[r * channels + c] += bias[c];
@@ -75,6 +79,32 @@ CLONES void pbe_adam(float *restrict p, const float *restrict g, float *restrict
     m[i] = beta1 * m[i] + (1.0f - beta1) * gradient;
     v[i] = beta2 * v[i] + (1.0f - beta2) * gradient * gradient;
     p[i] -= rate / first * m[i] / (sqrtf(v[i]) / root + epsilon);
+  }
+}
+
+CLONES double pbe_perturbation_squares(const float *p, const float *g, int adaptive, ptrdiff_t count) {
+  double lanes[16] = {0};
+  ptrdiff_t i = 0;
+  for (; i + 16 <= count; i += 16)
+    for (int l = 0; l < 16; l++) {
+      double v = (double)g[i + l] * (adaptive ? p[i + l] : 1.0f);
+      lanes[l] += v * v;
+    }
+  for (; i < count; i++) {
+    double v = (double)g[i] * (adaptive ? p[i] : 1.0f);
+    lanes[0] += v * v;
+  }
+  double sum = 0;
+  for (int l = 0; l < 16; l++) sum += lanes[l];
+  return sum;
+}
+
+CLONES void pbe_perturb_weights(float *restrict p, const float *restrict g, float *restrict saved, float scale,
+                                int adaptive, ptrdiff_t count) {
+  for (ptrdiff_t i = 0; i < count; i++) {
+    float before = p[i], t = adaptive ? before : 1.0f;
+    saved[i] = before;
+    p[i] = before + scale * t * t * g[i];
   }
 }
 

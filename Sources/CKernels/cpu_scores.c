@@ -21,16 +21,24 @@ CLONES void pbe_random_uniform(float *y, float low, float high, uint32_t sample,
   }
 }
 
-float pbe_cross_entropy(const float *logits, ptrdiff_t classes, int32_t label, float scale, float *gradient,
-                        int *correct) {
+float pbe_cross_entropy(const float *logits, ptrdiff_t classes, int32_t label, float smoothing, float scale,
+                        float *gradient, int *correct) {
   int32_t best = pbe_arg_max(logits, classes);
   *correct = best == label;
   float largest = logits[best], sum = 0;
   for (ptrdiff_t c = 0; c < classes; c++) sum += expf(logits[c] - largest);
+  float other = smoothing / (float)classes, right = 1.0f - smoothing + other;
   if (gradient)
     for (ptrdiff_t c = 0; c < classes; c++)
-      gradient[c] = scale * (expf(logits[c] - largest) / sum - (float)(c == label));
-  return label >= 0 && label < classes ? logf(sum) - (logits[label] - largest) : NAN;
+      gradient[c] = scale * (expf(logits[c] - largest) / sum - (c == label ? right : other));
+  if (label < 0 || label >= classes) return NAN;
+  float lead = logits[label] - largest;
+  if (smoothing > 0) {
+    float leads = 0;
+    for (ptrdiff_t c = 0; c < classes; c++) leads += logits[c] - largest;
+    lead += smoothing * (leads / (float)classes - lead);
+  }
+  return logf(sum) - lead;
 }
 
 int32_t pbe_arg_max(const float *x, ptrdiff_t count) {

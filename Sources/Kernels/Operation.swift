@@ -30,6 +30,7 @@ public enum Operation: Sendable {
   case resizeGradient(ResizeGradient)
   case gridSample(GridSample)
   case add(Add)
+  case multiply(Multiply)
   case dropout(Dropout)
   case fill(Fill)
   case copy(Copy)
@@ -44,6 +45,7 @@ public enum Operation: Sendable {
   // Optimizers and attacks
   case sgd(SGD)
   case adam(Adam)
+  case perturbWeights(PerturbWeights)
   case pgdStep(PGDStep)
   case applyTrigger(ApplyTrigger)
   case applyTriggerGradient(ApplyTriggerGradient)
@@ -74,6 +76,7 @@ public enum Operation: Sendable {
     case .resizeGradient(let d): d
     case .gridSample(let d): d
     case .add(let d): d
+    case .multiply(let d): d
     case .dropout(let d): d
     case .fill(let d): d
     case .copy(let d): d
@@ -86,6 +89,7 @@ public enum Operation: Sendable {
     case .diversityLoss(let d): d
     case .sgd(let d): d
     case .adam(let d): d
+    case .perturbWeights(let d): d
     case .pgdStep(let d): d
     case .applyTrigger(let d): d
     case .applyTriggerGradient(let d): d

@@ -142,13 +142,17 @@ import Testing
     }
   }
 
-  @Test func softmaxCrossEntropy() {
+  @Test(arguments: [0, 0.1, 1]) func softmaxCrossEntropy(_ smoothing: Double) {
     let labels = ReferenceTensor([3, 0, 1, 4])
     let logits = Self.random(Shape(4, 5), purpose: 14)
     check([logits]) {
-      ReferenceTensor([Reference.softmaxCrossEntropy($0[0], labels: labels, gradientScale: 1).loss])
-    } gradients: {
-      [Reference.softmaxCrossEntropy($0[0], labels: labels, gradientScale: $1[0]).gradient]
+      let result = Reference.softmaxCrossEntropy(
+        $0[0], labels: labels, gradientScale: 1, smoothing: smoothing)
+      return ReferenceTensor([result.loss])
+    } gradients: { inputs, dy in
+      let result = Reference.softmaxCrossEntropy(
+        inputs[0], labels: labels, gradientScale: dy[0], smoothing: smoothing)
+      return [result.gradient]
     }
   }
 

@@ -64,6 +64,37 @@ import Testing
     #expect(throws: PBEError.self) { try GoldenSet(name: "other", safetensors: whole, cases: list) }
   }
 
+  /// The loss with smoothed labels as PyTorch puts it: the label's loss and the mean of all classes' losses, weighed.
+  @Test func labelSmoothing() {
+    let logits = ReferenceTensor(Shape(1, 4), [0.3, -1.2, 2.5, 0.1])
+    func loss(_ label: Int, smoothing: Double = 0) -> Double {
+      Reference.softmaxCrossEntropy(
+        logits, labels: ReferenceTensor([Double(label)]), gradientScale: 1, smoothing: smoothing
+      ).loss
+    }
+    let mean = (0..<4).map { loss($0) }.reduce(0, +) / 4
+    for label in 0..<4 {
+      #expect(abs(loss(label, smoothing: 0.1) - (0.9 * loss(label) + 0.1 * mean)) < 1e-14)
+    }
+    #expect(abs(loss(0) - loss(1)) > 1)
+  }
+
+  /// The perturbation is `radius` long, adaptive over the parameters' sizes, and no other of that length gains more.
+  @Test(arguments: [false, true]) func perturbationOfWeights(_ adaptive: Bool) {
+    let parameters = ReferenceTensor([0.5, -2, 1.5, -0.25])
+    let gradients = ReferenceTensor([3, -1, 0.5, 2])
+    let sizes = parameters.values.map { adaptive ? abs($0) : 1 }
+    let moved = Reference.perturbWeights(
+      parameters, gradients: gradients, radius: 0.3, adaptive: adaptive)
+    let perturbation = zip(moved.values, parameters.values).map { $0 - $1 }
+    let length = zip(perturbation, sizes).reduce(0) { $0 + $1.0 * $1.0 / ($1.1 * $1.1) }.squareRoot()
+    #expect(abs(length - 0.3) < 1e-11)
+    // Cauchy and Schwarz: the gain is at most the radius times the norm of the scaled gradient.
+    let gain = zip(perturbation, gradients.values).reduce(0) { $0 + $1.0 * $1.1 }
+    let most = 0.3 * zip(sizes, gradients.values).reduce(0) { $0 + $1.0 * $1.0 * $1.1 * $1.1 }.squareRoot()
+    #expect(abs(gain - most) < 1e-11)
+  }
+
   /// A name identifies a case: its inputs are drawn from it.
   @Test func namesAreUnique() {
     var names: Set<String> = []

@@ -50,9 +50,10 @@ import Testing
     let operators = [
       "convolution", "convolutionInputGradient", "convolutionFilterGradient", "channelSum", "matrixProduct",
       "batchNormStatistics", "batchNormFold", "affineActivation", "affineActivationGradient", "pool",
-      "poolGradient", "resize", "resizeGradient", "gridSample", "add", "dropout", "fill", "copy",
+      "poolGradient", "resize", "resizeGradient", "gridSample", "add", "multiply", "dropout", "fill", "copy",
       "randomUniform",
-      "softmaxCrossEntropy", "argMax", "agreement", "sum", "sgd", "adam", "pgdStep", "applyTrigger",
+      "softmaxCrossEntropy", "argMax", "agreement", "sum", "sgd", "adam", "perturbWeights", "pgdStep",
+      "applyTrigger",
       "applyTriggerGradient", "neighbourDistance", "diversityLoss",
       "sliceRows",
       "gatherImages", "gatherIntegers", "storeRows", "augment",

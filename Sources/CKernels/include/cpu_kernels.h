@@ -17,6 +17,8 @@ void pbe_affine_activation_gradient(const float *dy, const float *x, const float
                                     ptrdiff_t rows, ptrdiff_t channels);
 /// y = a + b; y may be either.
 void pbe_add(const float *a, const float *b, float *y, ptrdiff_t count);
+/// y = a * b; y may be either.
+void pbe_multiply(const float *a, const float *b, float *y, ptrdiff_t count);
 void pbe_add_bias(float *y, const float *bias, ptrdiff_t rows, ptrdiff_t channels);
 /// The fused PGD step (see PGDStep).
 void pbe_pgd_step(float *z, const float *origin, const float *gradient, float step, float epsilon, int clip,
@@ -25,6 +27,10 @@ void pbe_sgd(float *p, const float *g, float *v, float rate, float momentum, flo
              ptrdiff_t count);
 void pbe_adam(float *p, const float *g, float *m, float *v, float rate, float beta1, float beta2, float epsilon,
               float decay, uint32_t step, ptrdiff_t count);
+/// The sum of (t g)^2, where t is p when adaptive, else 1.
+double pbe_perturbation_squares(const float *p, const float *g, int adaptive, ptrdiff_t count);
+/// saved = p; p += scale * t^2 * g.
+void pbe_perturb_weights(float *p, const float *g, float *saved, float scale, int adaptive, ptrdiff_t count);
 /// uint8 to float in [0, 1].
 void pbe_convert_bytes(const uint8_t *x, float *y, ptrdiff_t count);
 double pbe_sum(const float *x, ptrdiff_t count);
@@ -221,10 +227,10 @@ void pbe_random_uniform(float *y, float low, float high, uint32_t sample, uint32
 
 // MARK: - Scores, one row at a time
 
-/// The loss of one row; its gradient times `scale` when `gradient` is given; `correct` is set to whether the first
-/// largest logit is the label's.
-float pbe_cross_entropy(const float *logits, ptrdiff_t classes, int32_t label, float scale, float *_Nullable gradient,
-                        int *correct);
+/// The loss of one row, whose target gives `smoothing` to all classes alike and the rest to the label; its gradient
+/// times `scale` when `gradient` is given; `correct` is set to whether the first largest logit is the label's.
+float pbe_cross_entropy(const float *logits, ptrdiff_t classes, int32_t label, float smoothing, float scale,
+                        float *_Nullable gradient, int *correct);
 int32_t pbe_arg_max(const float *x, ptrdiff_t count);
 float pbe_agreement(const float *a, const float *b, ptrdiff_t count);
 

@@ -11,6 +11,16 @@ extension CPUCompiler {
     }
   }
 
+  func multiply(_ d: Multiply) throws -> Step {
+    let (a, b, y) = (try floats(d.a), try floats(d.b), try floats(d.output))
+    let count = shape(d.output).count
+    return { _ in
+      Parallel.ranges(count, grain: 32768) {
+        pbe_multiply(a + $0.lowerBound, b + $0.lowerBound, y + $0.lowerBound, $0.count)
+      }
+    }
+  }
+
   func dropout(_ d: Dropout) throws -> Step {
     let (x, y, samples) = (try floats(d.input), try floats(d.output), try integers(d.samples))
     let shape = shape(d.input)
@@ -95,6 +105,30 @@ extension CPUCompiler {
         pbe_adam(
           p + $0.lowerBound, g + $0.lowerBound, m + $0.lowerBound, v + $0.lowerBound, parameters.learningRate,
           d.beta1, d.beta2, d.epsilon, d.weightDecay, parameters.step, $0.count)
+      }
+    }
+  }
+
+  /// The chunks of the norm depend on the shape alone, and are added up in order.
+  func perturbWeights(_ d: PerturbWeights) throws -> Step {
+    let (p, g, saved) = (try floats(d.parameters), try floats(d.gradients), try floats(d.saved))
+    let (count, grain) = (shape(d.parameters).count, 32768)
+    let chunks = (count + grain - 1) / grain
+    let adaptive = Int32(d.adaptive ? 1 : 0)
+    scratch.reserve(floats: 2 * chunks)
+    let scratch = scratch
+    return { _ in
+      let squares = UnsafeMutableRawPointer(scratch.floats).assumingMemoryBound(to: Double.self)
+      Parallel.blocks(chunks) { _, chunk in
+        let first = chunk * grain
+        squares[chunk] = pbe_perturbation_squares(p + first, g + first, adaptive, min(grain, count - first))
+      }
+      var total = 0.0
+      for chunk in 0..<chunks { total += squares[chunk] }
+      let scale = Float(Double(d.radius) / (total.squareRoot() + 1e-12))
+      Parallel.ranges(count, grain: grain) {
+        pbe_perturb_weights(
+          p + $0.lowerBound, g + $0.lowerBound, saved + $0.lowerBound, scale, adaptive, $0.count)
       }
     }
   }

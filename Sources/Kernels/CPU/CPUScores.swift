@@ -11,7 +11,7 @@ extension CPUCompiler {
         var correct: Int32 = 0
         loss += Double(
           pbe_cross_entropy(
-            logits + row * classes, classes, labels[row], d.gradientScale,
+            logits + row * classes, classes, labels[row], d.smoothing, d.gradientScale,
             gradient.map { $0 + row * classes },
             &correct))
         right += Int(correct)

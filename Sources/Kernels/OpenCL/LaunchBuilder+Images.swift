@@ -66,6 +66,11 @@ extension LaunchBuilder {
     elementwise("add", [.value(d.a), .value(d.b), .value(d.output), try int(count)], count: count)
   }
 
+  mutating func multiply(_ d: Multiply) throws {
+    let count = shape(d.output).count
+    elementwise("multiply", [.value(d.a), .value(d.b), .value(d.output), try int(count)], count: count)
+  }
+
   mutating func fill(_ d: Fill) throws {
     let count = shape(d.output).count
     let bits: UInt32

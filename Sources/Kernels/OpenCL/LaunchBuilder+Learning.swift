@@ -7,7 +7,7 @@ extension LaunchBuilder {
     rowwise(
       "softmax_cross_entropy",
       [.value(d.logits), .value(d.labels), optional(d.logitsGradient), perRow] + (try ints(x.n, x.c))
-        + [.float(d.gradientScale)],
+        + [.float(d.gradientScale), .float(d.smoothing)],
       rows: x.n)
     launch("add_totals", [perRow, .value(d.totals), try int(x.n)], global: [2], local: [2])
   }
@@ -59,6 +59,28 @@ extension LaunchBuilder {
         .float(d.beta1), .float(d.beta2), .float(d.epsilon), .float(d.weightDecay),
         .run(.adamRate(beta1: d.beta1)),
         .run(.adamCorrection(beta2: d.beta2)),
+      ],
+      count: count)
+  }
+
+  /// The norm's squares are summed in stages, as by ``sum(_:)``.
+  mutating func perturbWeights(_ d: PerturbWeights) throws {
+    let count = shape(d.parameters).count
+    let many = min(8192, (count + 63) / 64)
+    let few = min(64, (many + 63) / 64)
+    let first = try need(.secondPartial, floats: many)
+    rowwise(
+      "perturbation_squares",
+      [.value(d.parameters), .value(d.gradients), first] + (try ints(count, many)) + [flag(d.adaptive)],
+      rows: many)
+    let second = try need(.partial, floats: few)
+    rowwise("sum_strided", [first, second] + (try ints(many, few)), rows: few)
+    rowwise("sum_strided", [second, first] + (try ints(few, 1)), rows: 1)
+    elementwise(
+      "perturb_weights",
+      [
+        .value(d.parameters), .value(d.gradients), .value(d.saved), first, try int(count), .float(d.radius),
+        flag(d.adaptive),
       ],
       count: count)
   }

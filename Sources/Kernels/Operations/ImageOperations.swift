@@ -169,6 +169,22 @@ public struct Add: OperationDescriptor {
   public var writes: [Value] { [output] }
 }
 
+/// `output = a * b`, elementwise; `output` may be `a` or `b`.
+public struct Multiply: OperationDescriptor {
+  /// Tensors of one shape and role.
+  public var a: Value, b: Value, output: Value
+
+  /// Creates the operator.
+  public init(a: Value, b: Value, output: Value) {
+    self.a = a
+    self.b = b
+    self.output = output
+  }
+
+  public var reads: [Value] { [a, b] }
+  public var writes: [Value] { [output] }
+}
+
 /// Inverted dropout: an element is zero with probability `rate`, else divided by `1 - rate`. Applied to a gradient it
 /// is its own backward pass, since the mask is a function: element e (in logical CHW order) of sample s is kept when
 /// word e % 4 of `philox(counter: (e / 4, s, epoch, purpose), key: seed)` as a uniform number is at least `rate`.

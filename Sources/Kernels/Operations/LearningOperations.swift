@@ -1,4 +1,5 @@
-/// Softmax cross-entropy of each row, its gradient, and the running totals of loss and correct answers.
+/// Softmax cross-entropy of each row, its gradient, and the running totals of loss and correct answers. The target is
+/// `(1 - smoothing) * onehot + smoothing / classes` (PyTorch's `label_smoothing`).
 public struct SoftmaxCrossEntropy: OperationDescriptor {
   /// (n, classes, 1, 1).
   public var logits: Value
@@ -7,20 +8,24 @@ public struct SoftmaxCrossEntropy: OperationDescriptor {
   /// float32 vector of 2, added to: the sum of the rows' losses, and the number of rows whose largest logit (the
   /// first of equals) is the label's.
   public var totals: Value
-  /// (n, classes, 1, 1), written when given: `gradientScale * (softmax - onehot)`.
+  /// (n, classes, 1, 1), written when given: `gradientScale * (softmax - target)`.
   public var logitsGradient: Value?
   /// One over the batch size, for the gradient of the mean.
   public var gradientScale: Float
+  /// The share of the target that all classes get alike, 0 to 1.
+  public var smoothing: Float
 
   /// Creates the operator.
   public init(
-    logits: Value, labels: Value, totals: Value, logitsGradient: Value? = nil, gradientScale: Float = 1
+    logits: Value, labels: Value, totals: Value, logitsGradient: Value? = nil, gradientScale: Float = 1,
+    smoothing: Float = 0
   ) {
     self.logits = logits
     self.labels = labels
     self.totals = totals
     self.logitsGradient = logitsGradient
     self.gradientScale = gradientScale
+    self.smoothing = smoothing
   }
 
   public var reads: [Value] { [logits, labels, totals] }
@@ -145,6 +150,36 @@ public struct Adam: OperationDescriptor {
 
   public var reads: [Value] { [parameters, gradients, firstMoment, secondMoment] }
   public var writes: [Value] { [parameters, firstMoment, secondMoment] }
+}
+
+/// Moves parameters to where the loss is nearly greatest around them, and keeps where they were: the ascent of
+/// sharpness-aware minimisation (Foret et al., 2021; adaptive: Kwon et al., 2021, and FT-SAM, Zhu et al., 2023),
+/// `saved = p; p += radius * t^2 * g / (||t * g|| + 1e-12)`, where t is |p| when adaptive, else 1.
+///
+/// The norm is the whole vector's, summed in an order that depends on the shape alone.
+public struct PerturbWeights: OperationDescriptor {
+  /// Tensors of one shape: read and written.
+  public var parameters: Value
+  /// Read.
+  public var gradients: Value
+  /// Written: the parameters before. Copying it back undoes the operator.
+  public var saved: Value
+  /// The length of the perturbation; adaptive, of the perturbation over |p|.
+  public var radius: Float
+  /// Perturbs each parameter in proportion to its size.
+  public var adaptive: Bool
+
+  /// Creates the operator.
+  public init(parameters: Value, gradients: Value, saved: Value, radius: Float, adaptive: Bool) {
+    self.parameters = parameters
+    self.gradients = gradients
+    self.saved = saved
+    self.radius = radius
+    self.adaptive = adaptive
+  }
+
+  public var reads: [Value] { [parameters, gradients] }
+  public var writes: [Value] { [saved, parameters] }
 }
 
 /// One step of projected gradient ascent in the L-infinity ball, fused:

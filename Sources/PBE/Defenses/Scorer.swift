@@ -8,11 +8,17 @@ public final class Scorer {
   private let rows: Tensor
   /// float32 (count, classes): the logits of every image, in the data set's order, after ``run(progress:)``.
   public let logits: Tensor
+  /// float32 image (count, c, h, w): what the final linear layer takes of every image; read on the host, each row is
+  /// PyTorch's flattened features. Only where they were asked for.
+  public let features: Tensor?
   private let executable: any Executable
   private let predictions: Tensor
 
-  /// Compiles the plan. Throws `device` when there is not enough memory.
-  public init(_ weights: Weights, data: DeviceImages, batch: Int = 256) throws {
+  /// Compiles the plan; it also keeps the final layer's inputs when `keepsFeatures`. Throws `device` when there is not
+  /// enough memory.
+  public init(
+    _ weights: Weights, data: DeviceImages, batch: Int = 256, keepsFeatures: Bool = false
+  ) throws {
     let batch = min(batch, data.count)
     let backend = weights.backend
     self.weights = weights
@@ -25,6 +31,16 @@ public final class Scorer {
     let loaded = try data.load(batch, rows: rows, in: &program)
     var lowering = Lowering(weights, mode: .evaluation, batch: batch, program: program)
     let answers = try lowering.forward(loaded.images)
+    var table: Tensor?
+    if keepsFeatures {
+      let values = lowering.features()
+      var shape = lowering.shape(weights.graph.penultimate)
+      shape.n = data.count
+      let kept = try backend.makeTensor(shape, role: .image)
+      lowering.program.append(.storeRows(StoreRows(input: values, table: lowering.program.bind(kept))))
+      table = kept
+    }
+    features = table
     program = lowering.program
     let labels = program.temporary(Shape(batch, 1), type: .int32, role: .plain)
     program.append(.argMax(ArgMax(input: answers, output: labels)))

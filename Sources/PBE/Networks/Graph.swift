@@ -47,6 +47,8 @@ public struct Graph: Hashable, Sendable {
   public var input: Shape { nodes[0].shape }
   /// The number of classes.
   public var classes: Int { nodes[nodes.count - 1].shape.c }
+  /// The node that the last one reads: of a classifier, the features that its final linear layer takes.
+  public var penultimate: Int { nodes[nodes.count - 1].inputs.first ?? 0 }
 
   private mutating func append(_ layer: Layer, _ inputs: [Int], _ name: String, _ shape: Shape) -> Int {
     nodes.append(Node(layer: layer, inputs: inputs, name: name, shape: shape))

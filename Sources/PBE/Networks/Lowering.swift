@@ -85,6 +85,10 @@ struct Lowering {
     return value(graph.nodes.count - 1)
   }
 
+  /// The output of ``Graph/penultimate``, once ``forward(_:)`` is written: image (n, c, h, w), where a linear layer
+  /// flattens it.
+  mutating func features() -> Value { value(graph.penultimate) }
+
   private mutating func forward(_ index: Int) throws -> Form {
     let node = graph.nodes[index]
     let source = node.inputs[0]

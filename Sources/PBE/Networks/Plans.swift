@@ -1,6 +1,6 @@
 import Kernels
 
-/// The three purposes that a network is compiled for. Each function writes one ``Program``; compiled by a backend it
+/// The purposes that a network is compiled for. Each function writes one ``Program``; compiled by a backend it
 /// is a plan: nothing is decided, allocated or copied when it runs.
 public enum Plans {
   /// Evaluation-mode forward pass: no activation outlives its last reader.
@@ -58,36 +58,126 @@ public enum Plans {
   ///   - labels: int32 per sample.
   ///   - samples: int32 per sample: its index in the data set, for dropout.
   ///   - totals: float32 vector of 2: sum of losses and count of correct answers, added to.
+  ///   - smoothing: the share of the target that all classes get alike (``SoftmaxCrossEntropy/smoothing``).
+  ///   - masks: put on the parameters after the update. The step itself takes them as they are: ``mask(_:_:)`` comes
+  ///     before the first.
   ///   - start: operators that come first.
   public static func train(
     _ weights: Weights, images: Tensor, labels: Tensor, samples: Tensor, totals: Tensor, optimizer: Optimizer,
-    seed: UInt64, appendingTo start: Program = Program()
+    seed: UInt64, smoothing: Float = 0, masks: [WeightMask] = [], appendingTo start: Program = Program()
   ) throws -> Program {
+    let batch = Batch(images: images, labels: labels, samples: samples)
     var program = start
-    let sampleValue = program.bind(samples)
+    let sums = program.bind(totals)
+    try gradients(weights, of: batch, totals: sums, optimizer, seed: seed, smoothing: smoothing, in: &program)
+    optimizer.update(weights, in: &program)
+    try put(masks, on: weights, in: &program)
+    return program
+  }
+
+  /// One training step of sharpness-aware minimisation (Foret et al., 2021; adaptive: Kwon et al., 2021, and FT-SAM,
+  /// Zhu et al., 2023): forward and backward, weights to where the loss is nearly greatest around them
+  /// (``PerturbWeights``), forward and backward there, weights back, and the optimizer with the second gradients.
+  ///
+  /// Both passes draw the same dropout masks and normalise by the batch; only the first moves the running statistics
+  /// and adds to `totals`.
+  ///
+  /// - Parameters:
+  ///   - images: float32 image (n, c, h, w).
+  ///   - labels: int32 per sample.
+  ///   - samples: int32 per sample: its index in the data set, for dropout.
+  ///   - totals: float32 vector of 2: sum of losses and count of correct answers, added to.
+  ///   - radius: the length of the perturbation; adaptive, of the perturbation over the weights' magnitudes.
+  ///   - adaptive: perturbs each weight in proportion to its size.
+  ///   - smoothing: the share of the target that all classes get alike (``SoftmaxCrossEntropy/smoothing``).
+  ///   - masks: put on the parameters after the update; the passes take them as they are.
+  ///   - start: operators that come first.
+  public static func sharpnessAwareTrain(
+    _ weights: Weights, images: Tensor, labels: Tensor, samples: Tensor, totals: Tensor, optimizer: Optimizer,
+    radius: Float, adaptive: Bool, seed: UInt64, smoothing: Float = 0, masks: [WeightMask] = [],
+    appendingTo start: Program = Program()
+  ) throws -> Program {
+    let batch = Batch(images: images, labels: labels, samples: samples)
+    var program = start
+    let sums = program.bind(totals)
+    try gradients(weights, of: batch, totals: sums, optimizer, seed: seed, smoothing: smoothing, in: &program)
+
+    let parameters = program.bind(weights.trained)
+    let saved = program.temporary(weights.trained.shape, role: .plain)
+    program.append(
+      .perturbWeights(
+        PerturbWeights(
+          parameters: parameters, gradients: program.bind(optimizer.gradientBlock), saved: saved,
+          radius: radius, adaptive: adaptive)))
+
+    let unused = program.temporary(totals.shape, role: .plain)
+    program.append(.fill(Fill(output: unused, value: 0)))
+    try gradients(
+      weights, of: batch, totals: unused, optimizer, seed: seed, smoothing: smoothing,
+      updatesStatistics: false, in: &program)
+
+    program.append(.copy(Copy(input: saved, output: parameters)))
+    optimizer.update(weights, in: &program)
+    try put(masks, on: weights, in: &program)
+    return program
+  }
+
+  /// Puts masks on parameters: pruning.
+  public static func mask(_ weights: Weights, _ masks: [WeightMask]) throws -> Program {
+    var program = Program()
+    try put(masks, on: weights, in: &program)
+    return program
+  }
+
+  // MARK: - Parts
+
+  /// The tensors of a training batch.
+  private struct Batch {
+    let images: Tensor, labels: Tensor, samples: Tensor
+  }
+
+  /// Forward in training mode and backward into every parameter; `totals` is added to.
+  private static func gradients(
+    _ weights: Weights, of batch: Batch, totals: Value, _ optimizer: Optimizer, seed: UInt64,
+    smoothing: Float, updatesStatistics: Bool = true, in program: inout Program
+  ) throws {
+    let samples = program.bind(batch.samples)
     var lowering = Lowering(
-      weights, mode: .training, batch: images.shape.n, program: program, samples: sampleValue, seed: seed)
-    let input = lowering.program.bind(images)
-    let labels = lowering.program.bind(labels)
-    let gradient = try loss(&lowering, images: input, labels: labels, totals: totals)
+      weights, mode: .training, batch: batch.images.shape.n, program: program, samples: samples, seed: seed,
+      updatesStatistics: updatesStatistics)
+    let images = lowering.program.bind(batch.images)
+    let labels = lowering.program.bind(batch.labels)
+    let gradient = try loss(
+      &lowering, images: images, labels: labels, totals: totals, smoothing: smoothing)
     var backward = BackwardPass(lowering, parameterGradients: optimizer.gradients, wantsInput: false)
     program = try backward.write(outputGradient: gradient).program
-    optimizer.update(weights, in: &program)
-    return program
+  }
+
+  private static func put(_ masks: [WeightMask], on weights: Weights, in program: inout Program) throws {
+    for mask in masks {
+      let parameter = program.bind(try weights.tensor(mask.parameter))
+      program.append(.multiply(Multiply(a: parameter, b: program.bind(mask.factors), output: parameter)))
+    }
   }
 
   /// Forward pass and the gradient of the mean cross-entropy in the logits.
   static func loss(
     _ lowering: inout Lowering, images: Value, labels: Value, totals: Tensor
   ) throws -> Value {
+    let totals = lowering.program.bind(totals)
+    return try loss(&lowering, images: images, labels: labels, totals: totals, smoothing: 0)
+  }
+
+  private static func loss(
+    _ lowering: inout Lowering, images: Value, labels: Value, totals: Value, smoothing: Float
+  ) throws -> Value {
     let logits = try lowering.forward(images)
     let gradient = lowering.program.temporary(lowering.program[logits].shape)
-    let totals = lowering.program.bind(totals)
     lowering.program.append(
       .softmaxCrossEntropy(
         SoftmaxCrossEntropy(
           logits: logits, labels: labels, totals: totals, logitsGradient: gradient,
-          gradientScale: 1 / Float(lowering.batch))))
+          gradientScale: 1 / Float(lowering.batch), smoothing: smoothing)))
     return gradient
   }
 }
@@ -133,7 +223,8 @@ public final class Optimizer: Sendable {
   public let nesterov: Bool
   /// Gradients by parameter name.
   let gradients: [String: Tensor]
-  private let gradientBlock: Tensor
+  /// All of them, laid out as ``Weights/trained``.
+  let gradientBlock: Tensor
   /// The velocity, laid out as ``Weights/trained``.
   public let velocity: Tensor
   /// Its parts by parameter name.

@@ -3,12 +3,13 @@ import Kernels
 extension ParityTable {
   private static let seed: UInt64 = 0x1234_5678_9ABC_DEF0
 
-  /// Addition, dropout, random numbers, filling, copying.
+  /// Addition, multiplication, dropout, random numbers, filling, copying.
   static let elementwise: [OperatorCase] = {
     var cases: [OperatorCase] = []
     for shape in [Shape(2, 3, 5, 7), Shape(1, 1), Shape(3, 16, 8, 8)] {
       cases.append(add(shape, inPlace: false))
       cases.append(add(shape, inPlace: true))
+      for inPlace in [false, true] { cases.append(multiply(shape, inPlace: inPlace)) }
       for inPlace in [false, true] { cases.append(dropout(shape, inPlace: inPlace)) }
       cases.append(randomUniform(shape, low: 0, high: 1))
       cases.append(randomUniform(shape, low: -0.03, high: 0.02))
@@ -23,6 +24,16 @@ extension ParityTable {
       let (a, c) = (b.image(shape, "a"), b.image(shape, "b"))
       let y = inPlace ? c : b.output(shape)
       b.run { p in p.append(.add(Add(a: p.bind(a), b: p.bind(c), output: p.bind(y)))) }
+    }
+  }
+
+  private static func multiply(_ shape: Shape, inPlace: Bool) -> OperatorCase {
+    OperatorCase(
+      "multiply/\(shape)\(inPlace ? " in place" : "")", bound: OperatorCase.elementwiseBound
+    ) { b in
+      let (a, c) = (b.image(shape, "a"), b.image(shape, "b"))
+      let y = inPlace ? a : b.output(shape)
+      b.run { p in p.append(.multiply(Multiply(a: p.bind(a), b: p.bind(c), output: p.bind(y)))) }
     }
   }
 

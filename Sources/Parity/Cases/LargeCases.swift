@@ -18,6 +18,7 @@ extension ParityTable {
         // Among millions of elements some lie on any kink: an activation without one.
         statistics(Shape(128, 64, 32, 32)), batchNormGradient(Shape(64, 64, 32, 32), .silu),
         statistics(Shape(256, 512, 4, 4)), sum(Shape(64, 64, 32, 32)),
+        perturbation(.vector(2_000_003), adaptive: true),
       ]
   }()
 }

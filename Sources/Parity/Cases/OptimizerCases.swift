@@ -6,7 +6,7 @@ extension ParityTable {
     RunParameters(step: 3, learningRate: 0.05),
   ]
 
-  /// SGD and Adam, three steps each, on parameters of each role.
+  /// SGD and Adam, three steps each, on parameters of each role; perturbations.
   static let optimizers: [OperatorCase] = {
     var cases: [OperatorCase] = []
     for (shape, role) in [
@@ -22,6 +22,12 @@ extension ParityTable {
     }
     cases.append(adamFromZero)
     cases.append(adamLate)
+    // Around the ends of the stages that sum the norm.
+    for count in [1, 64, 65, 1027, 5000, 100_003] {
+      for adaptive in [false, true] { cases.append(perturbation(.vector(count), adaptive: adaptive)) }
+    }
+    cases.append(perturbation(Shape(16, 3, 3, 3), .filter, adaptive: true))
+    cases += [perturbationUndone, perturbationWithoutGradient]
     return cases
   }()
 
@@ -82,4 +88,47 @@ extension ParityTable {
   /// A step so late that the corrections are nearly one.
   private static let adamLate = adamCase(
     "late", .vector(100), .plain, start: 0, decay: 0, [RunParameters(step: 123_456, learningRate: 1e-3)])
+
+  /// The perturbation is about as large as the parameters, so that the error of either shows.
+  static func perturbation(_ shape: Shape, _ role: TensorRole = .plain, adaptive: Bool) -> OperatorCase {
+    OperatorCase(
+      "perturbWeights/\(shape)\(adaptive ? ", adaptive" : "")", bound: OperatorCase.elementwiseBound
+    ) { b in
+      let p0 = b.tensor("parameters", b.normal(shape.count), shape, role: role)
+      let g = b.tensor("gradients", b.normal(shape.count, scale: 0.01), shape, role: role)
+      let saved = b.output(shape, "saved", role: role)
+      b.run { p in
+        p.append(
+          .perturbWeights(
+            PerturbWeights(
+              parameters: p.bind(p0), gradients: p.bind(g), saved: p.bind(saved),
+              radius: Float(shape.count).squareRoot(), adaptive: adaptive)))
+      }
+      b.again(RunParameters())
+    }
+  }
+
+  /// What was saved brings back every bit.
+  private static let perturbationUndone = OperatorCase("perturbWeights/undone", bound: 0) { b in
+    let (p0, g) = (b.vector(300, "parameters"), b.vector(300, "gradients"))
+    b.run { p in
+      let (parameters, saved) = (p.bind(p0), p.temporary(.vector(300), role: .plain))
+      p.append(
+        .perturbWeights(
+          PerturbWeights(
+            parameters: parameters, gradients: p.bind(g), saved: saved, radius: 3, adaptive: true)))
+      p.append(.copy(Copy(input: saved, output: parameters)))
+    }
+  }
+
+  private static let perturbationWithoutGradient = OperatorCase("perturbWeights/no gradient", bound: 0) { b in
+    let (p0, saved) = (b.vector(70, "parameters"), b.outputVector(70, "saved"))
+    let g = b.tensor("gradients", Array(repeating: 0, count: 70), .vector(70))
+    b.run { p in
+      p.append(
+        .perturbWeights(
+          PerturbWeights(
+            parameters: p.bind(p0), gradients: p.bind(g), saved: p.bind(saved), radius: 2, adaptive: false)))
+    }
+  }
 }

@@ -11,6 +11,13 @@ extension ParityTable {
     }
     cases.append(crossEntropy(16, 10, gradient: false))
     cases.append(crossEntropy(16, 10, gradient: true, scale: 40))
+    for (rows, classes, smoothing) in [(64, 10, 0.1), (33, 43, 0.1), (7, 2, 0.3), (5, 257, 0.2), (6, 10, 1)]
+      as [(Int, Int, Float)]
+    {
+      cases.append(crossEntropy(rows, classes, gradient: true, smoothing: smoothing))
+    }
+    cases.append(crossEntropy(16, 10, gradient: false, smoothing: 0.1))
+    cases.append(crossEntropy(16, 10, gradient: true, scale: 40, smoothing: 0.1))
     cases.append(ties)
     for shape in [
       Shape(1, 1), Shape(3, 5, 7, 2), Shape(2, 16, 32, 32), Shape(100_003, 1), Shape(7, 1, 1, 300),
@@ -21,9 +28,11 @@ extension ParityTable {
   }()
 
   private static func crossEntropy(
-    _ rows: Int, _ classes: Int, gradient: Bool, scale: Double = 3
+    _ rows: Int, _ classes: Int, gradient: Bool, scale: Double = 3, smoothing: Float = 0
   ) -> OperatorCase {
-    let extras = (gradient ? "" : ", no gradient") + (scale == 3 ? "" : ", scale \(scale)")
+    let extras =
+      (gradient ? "" : ", no gradient") + (scale == 3 ? "" : ", scale \(scale)")
+      + (smoothing == 0 ? "" : ", smoothing \(smoothing)")
     return OperatorCase("softmaxCrossEntropy/\(rows)x\(classes)\(extras)") { b in
       let logits = b.image(Shape(rows, classes), "logits", scale: scale)
       let labels = b.integers(b.draw(rows, below: classes), "labels")
@@ -34,7 +43,8 @@ extension ParityTable {
           .softmaxCrossEntropy(
             SoftmaxCrossEntropy(
               logits: p.bind(logits), labels: p.bind(labels), totals: p.bind(totals),
-              logitsGradient: dlogits.map { p.bind($0) }, gradientScale: 1 / Float(rows))))
+              logitsGradient: dlogits.map { p.bind($0) }, gradientScale: 1 / Float(rows),
+              smoothing: smoothing)))
       }
       // The totals go on from one batch to the next.
       b.again(RunParameters())

@@ -14,9 +14,10 @@ extension Reference {
     return (0..<tensor.shape.n).map { tensor.values[$0 * columns..<($0 + 1) * columns] }
   }
 
-  /// The sum of the rows' losses, the number of right answers, and `gradientScale * (softmax - onehot)`.
+  /// The sum of the rows' losses, the number of right answers, and `gradientScale * (softmax - target)`, where the
+  /// target is `(1 - smoothing) * onehot + smoothing / classes`.
   public static func softmaxCrossEntropy(
-    _ logits: ReferenceTensor, labels: ReferenceTensor, gradientScale: Double
+    _ logits: ReferenceTensor, labels: ReferenceTensor, gradientScale: Double, smoothing: Double = 0
   ) -> (loss: Double, correct: Double, gradient: ReferenceTensor) {
     var (loss, correct) = (0.0, 0.0)
     var gradient: [Double] = []
@@ -24,10 +25,11 @@ extension Reference {
       let label = Int(labels[n])
       let largest = row.max() ?? 0
       let sum = row.reduce(0) { $0 + exp($1 - largest) }
-      loss += log(sum) + largest - row[row.startIndex + label]
       correct += firstLargest(row) == label ? 1 : 0
-      gradient += row.enumerated().map { j, z in
-        gradientScale * (exp(z - largest) / sum - (j == label ? 1 : 0))
+      for (j, z) in row.enumerated() {
+        let target = (j == label ? 1 - smoothing : 0) + smoothing / Double(row.count)
+        loss += target * (log(sum) + largest - z)
+        gradient.append(gradientScale * (exp(z - largest) / sum - target))
       }
     }
     return (loss, correct, ReferenceTensor(logits.shape, gradient))
@@ -79,6 +81,16 @@ extension Reference {
       return p - learningRate * (m[i] / correction1) / root
     }
     return (moved, m, v)
+  }
+
+  /// The ascent of sharpness-aware minimisation: the perturbed parameters.
+  public static func perturbWeights(
+    _ parameters: ReferenceTensor, gradients: ReferenceTensor, radius: Double, adaptive: Bool
+  ) -> ReferenceTensor {
+    let scales = parameters.mapped { adaptive ? abs($1) : 1 }
+    let scaled = gradients.mapped { scales[$0] * $1 }
+    let norm = scaled.values.reduce(0) { $0 + $1 * $1 }.squareRoot()
+    return parameters.mapped { $1 + radius * scales[$0] * scaled[$0] / (norm + 1e-12) }
   }
 
   /// One step of projected gradient ascent.

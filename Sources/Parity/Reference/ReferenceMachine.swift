@@ -91,12 +91,12 @@ public struct ReferenceMachine {
     case .batchNormStatistics, .batchNormFold, .affineActivation, .affineActivationGradient,
       .batchNormParameterGradient, .batchNormInputGradient:
       executeNormalisation(operation)
-    case .softmaxCrossEntropy, .argMax, .agreement, .sum, .sgd, .adam, .pgdStep:
+    case .softmaxCrossEntropy, .argMax, .agreement, .sum, .sgd, .adam, .perturbWeights, .pgdStep:
       executeLearning(operation, parameters)
     case .applyTrigger, .applyTriggerGradient, .neighbourDistance, .diversityLoss: executeTrigger(operation)
     case .sliceRows, .gatherImages, .gatherIntegers, .storeRows, .augment, .dropout, .randomUniform:
       executeData(operation, parameters)
-    case .pool, .poolGradient, .resize, .resizeGradient, .gridSample, .add, .fill, .copy:
+    case .pool, .poolGradient, .resize, .resizeGradient, .gridSample, .add, .multiply, .fill, .copy:
       executeImage(operation)
     }
   }
@@ -168,6 +168,9 @@ public struct ReferenceMachine {
     case .gridSample(let d):
       self[d.output] = Reference.gridSample(self[d.input], field: self[d.field], flags: optional(d.flags))
     case .add(let d): self[d.output] = self[d.a].plus(self[d.b])
+    case .multiply(let d):
+      let b = self[d.b]
+      self[d.output] = self[d.a].mapped { $1 * b[$0] }
     case .fill(let d): self[d.output] = ReferenceTensor(program[d.output].shape, filledWith: Double(d.value))
     case .copy(let d): self[d.output] = self[d.input]
     default: break
@@ -179,7 +182,8 @@ public struct ReferenceMachine {
     case .softmaxCrossEntropy(let d):
       nearKinks += Reference.smallestLead(self[d.logits]) < Self.kinkDistance ? 1 : 0
       let result = Reference.softmaxCrossEntropy(
-        self[d.logits], labels: self[d.labels], gradientScale: Double(d.gradientScale))
+        self[d.logits], labels: self[d.labels], gradientScale: Double(d.gradientScale),
+        smoothing: Double(d.smoothing))
       self[d.totals] = self[d.totals].plus(ReferenceTensor([result.loss, result.correct]))
       if let gradient = d.logitsGradient { self[gradient] = result.gradient }
     case .argMax(let d):
@@ -197,6 +201,10 @@ public struct ReferenceMachine {
         self[d.parameters], gradients: self[d.gradients], first: self[d.firstMoment],
         second: self[d.secondMoment],
         d, learningRate: Double(parameters.learningRate), step: Int(parameters.step))
+    case .perturbWeights(let d):
+      self[d.saved] = self[d.parameters]
+      self[d.parameters] = Reference.perturbWeights(
+        self[d.parameters], gradients: self[d.gradients], radius: Double(d.radius), adaptive: d.adaptive)
     case .pgdStep(let d):
       nearKinks += self[d.gradient].values.count { $0 != 0 && abs($0) < Self.kinkDistance }
       self[d.adversarial] = Reference.pgdStep(
