@@ -63,23 +63,25 @@ extension CommandTests {
       #expect(result.error.isEmpty)
       let record = try result.json()
       #expect(
-        NSDictionary(dictionary: record) == NSDictionary(dictionary: try object(folder["a/erase.json"])))
+        NSDictionary(dictionary: record) == NSDictionary(dictionary: try object(folder["a/report.json"])))
       #expect(try metrics(record["before"]) == metrics(victim.infection.json()["metrics"]))
       #expect(try metrics(record["after"]).count == 4)
       #expect(record["der"] is Double)
       #expect((record["steps"] as? [Any])?.count == 3)
       let files =
-        ["agreement.csv", "erase.json", "model.safetensors"] + (0..<3).map { "step-\($0).safetensors" }
+        ["agreement.csv", "model.safetensors", "report.json"] + (0..<3).map { "step-\($0).safetensors" }
       #expect(folder.names("a") == files)
 
       let rows = folder.text("a/agreement.csv").split(separator: "\n").map {
         $0.split(separator: ",", omittingEmptySubsequences: false)
       }
-      #expect(rows.first == ["index", "label", "agreement", "kept"])
+      #expect(rows.first == ["index", "label", "agreement", "kept", "probability", "suggested", "answer"])
       #expect(rows.count == 401)
       for (index, row) in rows.dropFirst().enumerated() {
-        #expect(row.count == 4 && row[0] == "\(index)" && (0...9).contains(Int(row[1]) ?? -1))
+        #expect(row.count == 7 && row[0] == "\(index)" && (0...9).contains(Int(row[1]) ?? -1))
         #expect((-0.001...1.001).contains(Double(row[2]) ?? -1))
+        #expect((0...1).contains(Double(row[4]) ?? -1) && ["0", "1"].contains(row[5]))
+        #expect((0...9).contains(Int(row[6]) ?? -1))
         #expect(row[3].split(separator: " ").allSatisfy { ["0", "1", "2"].contains($0) })
       }
       let kept = rows.dropFirst().count { $0[3].contains("2") }
@@ -93,7 +95,7 @@ extension CommandTests {
       #expect(try metrics(evaluated) == metrics(record["after"]))
 
       _ = try Program.succeed(arguments + ["--output", folder["b"]])
-      for file in files where file != "erase.json" {
+      for file in files where file != "report.json" {
         #expect(folder.bytes("a/\(file)") == folder.bytes("b/\(file)"))
       }
     }
@@ -104,7 +106,7 @@ extension CommandTests {
       let record = try result.json()
       for key in ["before", "after"] { #expect(try metrics(record[key]).keys.sorted() == ["acc"]) }
       #expect(record["der"] == nil)
-      #expect(folder.names("aft") == ["erase.json", "model.safetensors", "step-0.safetensors"])
+      #expect(folder.names("aft") == ["model.safetensors", "report.json", "step-0.safetensors"])
       // The log is plain where nobody watches.
       #expect(!result.error.isEmpty)
       #expect(!result.error.contains("\u{1B}") && !result.error.contains("\r"))
@@ -118,7 +120,7 @@ extension CommandTests {
       for name in ["acc", "asr"] { #expect(abs((there[name] ?? -1) - (here[name] ?? -1)) < 0.1, "\(name)") }
       let common = [
         "erase", folder["infected/model.safetensors"], "--attack", folder["infected/attack.json"], "--json",
-        "--epochs", "1", "--keep-rates", "0.5",
+        "--recipe", "paper", "--epochs", "1", "--keep-rates", "0.5",
       ]
       let erased = try Program.succeed(
         common + victim.data + ["--device", "opencl", "--output", folder["opencl"]]

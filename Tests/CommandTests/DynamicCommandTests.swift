@@ -43,7 +43,8 @@ extension CommandTests {
       let erased = try Program.succeed(
         ["erase", model] + victim.data
           + [
-            "--attack", attack, "--method", "pbe", "--epochs", "1", "--device", "cpu", "--json", "--output",
+            "--attack", attack, "--method", "pbe", "--recipe", "paper", "--epochs", "1", "--device", "cpu",
+            "--json", "--output",
             folder["erased"],
           ]
       ).json()
@@ -59,7 +60,7 @@ extension CommandTests {
       ).json()
       #expect(poisoned["poisoned"] as? Int == 40 && poisoned["cross"] as? Int == 40)
       let fromPixels = try Program.succeed(
-        ["erase", model, "--data", folder["poisoned"], "--dataset", "mnist", "--method", "pbe"]
+        ["erase", model, "--data", folder["poisoned"], "--dataset", "mnist", "--recipe", "paper"]
           + ["--epochs", "1", "--device", "cpu", "--json", "--output", folder["erased-too"]]
       ).json()
       #expect((fromPixels["before"] as? NSDictionary)?["asr"] as? Double == infected["asr"] as? Double)

@@ -52,7 +52,10 @@ extension CommandTests {
 
       // So is the erasing, with the truth and without.
       let erase =
-        ["erase", folder["a/model.safetensors"], "--device", "cpu", "--json", "--epochs", "1"]
+        [
+          "erase", folder["a/model.safetensors"], "--device", "cpu", "--json", "--recipe", "paper",
+          "--epochs", "1",
+        ]
         + ["--keep-rates", "0.5", "--quiet"]
       let known = try Program.succeed(erase + data + ["--output", folder["known"]]).json()
       _ = try Program.succeed(

@@ -43,6 +43,53 @@ extension CommandTests {
       #expect(again.output == resumed.output && !again.error.contains("epoch"))
     }
 
+    private func erase(_ output: String, _ options: [String]) -> [String] {
+      ["erase", victim.model, "--attack", victim.attack, "--seed", "3", "--batch", "2", "--json"]
+        + victim.data + ["--output", folder[output]] + options
+    }
+
+    /// Wherever it is stopped, twice over, and on every kind of device.
+    @Test(arguments: [
+      ["--recipe", "auto", "--device", "cpu"], ["--recipe", "auto", "--device", "opencl"],
+      ["--recipe", "paper", "--epochs", "2", "--device", "cpu"],
+      ["--method", "aft", "--epochs", "6", "--clean-fraction", "0.5", "--device", "cpu"],
+      ["--method", "fine-pruning", "--epochs", "6", "--clean-fraction", "0.5", "--device", "cpu"],
+      ["--method", "ft-sam", "--epochs", "6", "--clean-fraction", "0.5", "--device", "cpu"],
+    ])
+    func interruptedErasure(options: [String]) throws {
+      let whole = try Program.succeed(erase("whole", options))
+      var stops = 0
+      for attempt in 1... {
+        let run = try Program.start(erase("part", options + ["--resume"]))
+        // Lines of the log: the first epoch of this run, then some steps of the next one.
+        _ = run.wait { run.error.contains("epoch \(attempt + 1)/") || run.error.contains("loss") }
+        Thread.sleep(forTimeInterval: 0.05)
+        kill(run.process.processIdentifier, attempt % 2 == 0 ? SIGUSR1 : SIGTERM)
+        let result = run.finish()
+        if result.status == 0 { break }
+        #expect(result.status == 75 && result.error.contains("--resume"), "\(result.error)")
+        stops += 1
+      }
+      #expect(stops >= 2)
+      let files = folder.names("whole")
+      #expect(folder.names("part") == files && files.contains("report.json"))
+      for name in files where name != "report.json" {
+        #expect(folder.bytes("part/\(name)") == folder.bytes("whole/\(name)"), "\(name)")
+      }
+      func timeless(_ value: Any) -> Any {
+        if let object = value as? [String: Any] {
+          return object.filter { !$0.key.contains("seconds") && !$0.key.contains("per_second") }
+            .mapValues(timeless)
+        }
+        return (value as? [Any])?.map(timeless) ?? value
+      }
+      let resumed = try Program.succeed(erase("part", options + ["--resume"]))
+      #expect(resumed.error.contains("is finished"))
+      #expect(
+        NSDictionary(dictionary: timeless(try resumed.json()) as? [String: Any] ?? [:])
+          == NSDictionary(dictionary: timeless(try whole.json()) as? [String: Any] ?? [:]))
+    }
+
     @Test func cleanModel() throws {
       let result = try Program.succeed(
         infect("clean", "cpu", ["--attack", "none", "--evaluate-every", "2"]))
@@ -101,6 +148,17 @@ extension CommandTests {
       let model = folder.bytes("runs/badnet-seed0/model.safetensors")
       let again = try Program.succeed(arguments + ["--only", "*net-seed?"])
       #expect(again.error.contains("is finished") && !again.error.contains("epoch"), "\(again.error)")
+      #expect(folder.bytes("runs/badnet-seed0/model.safetensors") == model)
+      // With a record kept, the folder may go; --remake makes it again.
+      let keeping = arguments + ["--records", folder["records"], "--only", "badnet*"]
+      _ = try Program.succeed(keeping)
+      #expect(folder.names("records") == ["badnet-seed0.json"])
+      let kept = folder.bytes("records/badnet-seed0.json")
+      try FileManager.default.removeItem(atPath: folder["runs/badnet-seed0"])
+      #expect(try states(keeping) == ["badnet-seed0": "recorded"])
+      #expect(try Program.succeed(keeping).error.contains("its record kept"))
+      #expect(folder.names("runs/badnet-seed0").isEmpty && folder.bytes("records/badnet-seed0.json") == kept)
+      _ = try Program.succeed(keeping + ["--remake"])
       #expect(folder.bytes("runs/badnet-seed0/model.safetensors") == model)
       try Program.fail(64, ["--only"], arguments + ["--only", "x"])
       // Unless the file has other options now.

@@ -35,7 +35,9 @@ struct Victim {
 
   /// The arguments of a short erasing, but for the method and the output.
   var erase: [String] {
-    ["erase", model] + data + ["--device", "cpu", "--json", "--epochs", "1", "--seed", "3"]
+    ["erase", model] + data + [
+      "--device", "cpu", "--json", "--recipe", "paper", "--epochs", "1", "--seed", "3",
+    ]
   }
 
   /// The arguments of an evaluation.

@@ -84,7 +84,8 @@ struct FeaturePruning {
     let weights = session.weights
     guard let layer = weights.graph.nodes.last, case .linear = layer.layer else {
       throw PBEError(
-        .usage, "the network does not end with a linear layer", at: "fine-pruning", remedy: "use another method")
+        .usage, "the network does not end with a linear layer", at: "fine-pruning",
+        remedy: "use another method")
     }
     let scorer = try Scorer(weights, data: clean, keepsFeatures: true)
     guard let table = scorer.features else { throw PBEError(.internal, "the scorer keeps no features") }
@@ -134,7 +135,9 @@ struct FeaturePruning {
     for feature in (0..<count).sorted(by: { (sums[$0], $0) < (sums[$1], $1) }).dropLast() {
       for image in 0..<images {
         let value = features[image * count + feature]
-        for label in 0..<classes { logits[image * classes + label] -= matrix[label * count + feature] * value }
+        for label in 0..<classes {
+          logits[image * classes + label] -= matrix[label * count + feature] * value
+        }
       }
       if accuracy() < enough { break }
       keeps[feature] = 0

@@ -6,6 +6,8 @@ public struct StepReport: Sendable, Codable {
   public var extra_set_size: Int
   /// The share of them that carries the trigger, where that is known.
   public var extra_set_poisoned: Double?
+  /// How many of them it taught another label than the training set's, where it does that.
+  public var relabelled: Int?
   /// The mean loss of each epoch.
   public var losses: [Double] = []
   /// How many of the epochs were adversarial throughout.
@@ -14,6 +16,8 @@ public struct StepReport: Sendable, Codable {
   public var metrics: Metrics?
   /// How well low agreement tells poisoned images from clean ones after the step, where the truth is known.
   public var agreement_auroc: Double?
+  /// Which training images seem poisoned after the step.
+  public var identification: Identification.Report?
   /// Seconds of fine-tuning, and of scoring the training set.
   public var training_seconds = 0.0, scoring_seconds = 0.0
   /// Images trained on per second.
@@ -30,8 +34,8 @@ public struct StepReport: Sendable, Codable {
   }
 
   private enum CodingKeys: String, CodingKey {
-    case step, extra_set_size, extra_set_poisoned, losses, adversarial_epochs, metrics, agreement_auroc
-    case training_seconds, scoring_seconds, images_per_second
+    case step, extra_set_size, extra_set_poisoned, relabelled, losses, adversarial_epochs, metrics
+    case agreement_auroc, identification, training_seconds, scoring_seconds, images_per_second
   }
 
   /// Adds an epoch.
@@ -51,6 +55,9 @@ public struct PurificationOutcome: Sendable {
   public var agreement: [Float] = []
   /// The steps whose extra set held each training image.
   public var kept: [[Int]]
+
+  /// Which training images seem poisoned.
+  public var identification: Identification?
 
   init(_ count: Int) { kept = Array(repeating: [], count: count) }
 }

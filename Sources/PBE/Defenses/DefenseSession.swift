@@ -99,10 +99,11 @@ public final class DefenseSession {
   /// A scored image is a forward pass.
   static let scoringCost = 1.0 / 3
 
-  /// Scores the infected model, or within ``values(_:cost:_:)`` the model as it is then: each costs its time again when a
+  /// Scores the infected model, or within ``values(_:scored:_:)`` the model as it is then: each costs its time again when a
   /// run goes on.
   func score(_ scorer: Scorer) throws {
     try scorer.run { try report("scoring the training set", Self.scoringCost * Double($0)) }
+    done += Self.scoringCost * Double(scorer.logits.shape.n)
   }
 
   private func report(_ what: String, _ cost: Double) throws {
@@ -177,12 +178,13 @@ public final class DefenseSession {
 
   // MARK: - Numbers
 
-  /// Numbers that decisions are made on, under a name of their own, and the seconds that they took.
+  /// Numbers that decisions are made on, under a name of their own, and the seconds that they took. `scored` is the number of
+  /// images that computing them scores.
   func values(
-    _ name: String, cost: Double = 0, _ compute: () throws -> [Float]
+    _ name: String, scored: Int = 0, _ compute: () throws -> [Float]
   ) throws -> (numbers: [Float], seconds: Double) {
-    defer { done += cost }
     if case .values(_, let seconds)? = try next(), let numbers = remembered[name] {
+      done += Self.scoringCost * Double(scored)
       return (numbers, seconds)
     }
     let begin = clock.now
@@ -191,14 +193,6 @@ public final class DefenseSession {
     remembered[name] = numbers
     note(.values(name: name, seconds: seconds))
     return (numbers, seconds)
-  }
-
-  /// The model's logits on every image of a scorer's data, (images, classes), row by row.
-  func logits(_ scorer: Scorer, _ name: String) throws -> (numbers: [Float], seconds: Double) {
-    try values(name, cost: Self.scoringCost * Double(scorer.logits.shape.n)) {
-      try score(scorer)
-      return try weights.backend.read(scorer.logits)
-    }
   }
 
   /// Changes the model otherwise than by training.

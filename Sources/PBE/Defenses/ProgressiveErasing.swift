@@ -25,9 +25,10 @@ public struct ProgressiveErasing: Sendable, Codable, Hashable {
   ///
   /// - Parameters:
   ///   - training: the training set that the model was infected by.
+  ///   - labels: its labels.
   ///   - isPoisoned: the truth, for the report only; `nil` where nobody knows.
   public func run(
-    _ session: DefenseSession, training: DeviceImages, isPoisoned: [Bool]?
+    _ session: DefenseSession, training: DeviceImages, labels: [Int32], isPoisoned: [Bool]?
   ) throws -> PurificationOutcome {
     let count = training.count
     let sizes = [initial_fraction] + keep_rates
@@ -39,6 +40,7 @@ public struct ProgressiveErasing: Sendable, Codable, Hashable {
     let after = try Scorer(session.weights, data: training)
     let agreementPlan = try AgreementPlan(before.logits, after.logits, on: session.weights.backend)
     try session.score(before)
+    let infected = try session.weights.backend.read(before.logits)
 
     _ = try session.makeTrainer(training, tuning)
     var outcome = PurificationOutcome(count)
@@ -53,18 +55,25 @@ public struct ProgressiveErasing: Sendable, Codable, Hashable {
         let total = Double(sizes.count * epochs_per_step)
         report.add(
           try session.epoch(
-            on: extra.sorted(), label: "step \(step + 1)/\(sizes.count), epoch \(epoch + 1)/\(epochs_per_step)",
+            on: extra.sorted(),
+            label: "step \(step + 1)/\(sizes.count), epoch \(epoch + 1)/\(epochs_per_step)",
             isAdversarial: { $0 < adversarial },
             rate: { tuning.schedule.rate(tuning.learning_rate, share: (passed + $0) / total) }))
       }
       report.adversarial_epochs = step == 0 ? epochs_per_step : 0
-      let agreement = try session.values("agreement-\(step)", cost: DefenseSession.scoringCost * Double(count)) {
+      let agreement = try session.values("agreement-\(step)", scored: count) {
         try session.score(after)
         return try agreementPlan.run()
       }
       outcome.agreement = agreement.numbers
       report.scoring_seconds = agreement.seconds
+      let purified = try session.values("logits-\(step)") {
+        try session.weights.backend.read(after.logits)
+      }.numbers
+      let found = Identification(infected: infected, purified: purified, labels: labels, iterations: 5)
       report.metrics = try session.finish(step: step)
+      report.identification = found.report(isPoisoned)
+      outcome.identification = found
       report.agreement_auroc = isPoisoned.flatMap { truth in
         areaUnderROC(scores: outcome.agreement.map { -$0 }, isPositive: truth)
       }

@@ -35,6 +35,16 @@ public struct StateDictionary: Sendable, Equatable {
   /// The bytes of all elements together.
   public var byteCount: Int { tensors.values.reduce(0) { $0 + $1.bytes.count } }
 
+  /// The CRC-32 of names and elements, in order, as eight hexadecimal digits.
+  public var checksum: String {
+    var sum = Checksum()
+    for (name, tensor) in entries {
+      sum.update(Array("\(name)\0".utf8))
+      sum.update(tensor.bytes)
+    }
+    return sum.hex
+  }
+
   /// The same tensors without `prefix`, when every name has it (`module.`, from `DataParallel`); else itself.
   public func removingCommonPrefix(_ prefix: String) -> StateDictionary {
     guard !isEmpty, names.allSatisfy({ $0.hasPrefix(prefix) && $0.count > prefix.count }) else { return self }

@@ -33,6 +33,15 @@ struct SweepCommand: ParsableCommand {
   @Option(help: "Also put the table into this Markdown file, between its markers (docs/results.md).")
   var report: String?
 
+  @Option(
+    help:
+      "A folder that keeps the finished cells' records. A cell that has one there is not run again, though its folder be gone."
+  )
+  var records: String?
+
+  @Flag(help: "Run cells again that have a record in --records but no folder: for their models.")
+  var remake = false
+
   @Flag(help: "Run nothing; list the cells and how far they are, and write the tables.")
   var list = false
 
@@ -47,7 +56,7 @@ struct SweepCommand: ParsableCommand {
     "infect": InfectCommand.self, "erase": EraseCommand.self,
   ]
   /// Those that go on from a checkpoint.
-  private static let resumable: Set = ["infect"]
+  private static let resumable: Set = ["infect", "erase"]
 
   private struct Listing: Encodable {
     struct Cell: Encodable {
@@ -63,18 +72,22 @@ struct SweepCommand: ParsableCommand {
     let output = self.output ?? sweep.output
     let jobs = try self.jobs(sweep, output: output)
     var failures: [(name: String, error: PBEError)] = []
+    if let records { try Output.makeDirectory(records) }
     if !list {
       log.info("\(jobs.count) cells in \(output)")
       for (index, job) in jobs.enumerated() {
         try Interruption.check("the same command goes on")
         let place = "[\(index + 1)/\(jobs.count)] \(job.folder.cell.name)"
-        do { try job.run(log, place) } catch let error as PBEError where error.kind != .interrupted {
+        do {
+          try job.run(log, place)
+          try job.folder.keep()
+        } catch let error as PBEError where error.kind != .interrupted {
           log.warning("\(place) failed: \(error.description)")
           failures.append((job.folder.cell.name, error))
         }
       }
     }
-    let results = try SweepResults(sweep, output: output)
+    let results = try SweepResults(sweep, output: output, records: records)
     try write(results, to: output)
     try print(results, jobs, sweep)
     if let first = failures.first {
@@ -106,7 +119,7 @@ struct SweepCommand: ParsableCommand {
       throw PBEError(.usage, "no cell's name matches", at: "--only", remedy: "see --list for the names")
     }
     return try chosen.map { cell in
-      let folder = SweepCellFolder(cell, command: sweep.command, output: output)
+      let folder = SweepCellFolder(cell, command: sweep.command, output: output, records: records)
       var arguments = try cell.arguments { values[$0] }
       if let device {
         arguments.removeAll { $0.hasPrefix("--device=") }
@@ -120,7 +133,7 @@ struct SweepCommand: ParsableCommand {
           at: file, remedy: "correct them, or give --set")
       }
       if Self.resumable.contains(sweep.command) { arguments.append("--resume") }
-      return SweepJob(folder: folder, arguments: [sweep.command] + arguments)
+      return SweepJob(folder: folder, arguments: [sweep.command] + arguments, remakes: remake)
     }
   }
 

@@ -7,6 +7,8 @@ import PBE
 struct SweepJob {
   let folder: SweepCellFolder
   let arguments: [String]
+  /// Runs a cell again of which only the record is left.
+  let remakes: Bool
 
   /// Runs the cell in a child process, unless it is finished or another process is at it. A signal to this process goes
   /// on to the child, which leaves a checkpoint. Throws what went wrong, and `interrupted`.
@@ -32,11 +34,14 @@ struct SweepJob {
     case .finished:
       log.info("\(place): is finished")
       return true
+    case .recorded where !remakes:
+      log.info("\(place): is finished, and its record kept")
+      return true
     case .changed:
       throw PBEError(
         .usage, "the cell is finished, but with other options than the file has now", at: folder.path,
-        remedy: "move or delete the folder to run it anew")
-    case .missing, .started, .running, .failed: return false
+        remedy: "move or delete the folder, and its record, to run it anew")
+    case .missing, .started, .running, .failed, .recorded: return false
     }
   }
 

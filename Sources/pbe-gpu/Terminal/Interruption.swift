@@ -6,11 +6,11 @@ private let requested = Atomic<Bool>(false)
 
 /// Remembers that a signal asked the program to stop, so that it stops between two steps and leaves whole files.
 enum Interruption {
-  /// Catches SIGINT and SIGTERM; a second one ends the program at once.
+  /// Catches SIGINT, SIGTERM and SIGUSR1 (what a cluster sends before time is up); a second one ends the program at once.
   static func watch() {
     // Also makes sure that the flag exists before a signal handler touches it.
     requested.store(false, ordering: .relaxed)
-    for number in [SIGINT, SIGTERM] {
+    for number in [SIGINT, SIGTERM, SIGUSR1] {
       var action = sigaction()
       action.__sigaction_handler.sa_handler = { _ in requested.store(true, ordering: .relaxed) }
       action.sa_flags = Int32(bitPattern: UInt32(SA_RESETHAND))
@@ -19,7 +19,7 @@ enum Interruption {
     // A parent may have started the program with these signals blocked (libdispatch's threads do).
     var signals = sigset_t()
     sigemptyset(&signals)
-    for number in [SIGINT, SIGTERM] { sigaddset(&signals, number) }
+    for number in [SIGINT, SIGTERM, SIGUSR1] { sigaddset(&signals, number) }
     sigprocmask(SIG_UNBLOCK, &signals, nil)
     // Writing to a closed pipe, or beyond the limit of a file's size, is an error like any other.
     signal(SIGPIPE, SIG_IGN)

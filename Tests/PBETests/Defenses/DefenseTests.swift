@@ -53,7 +53,7 @@ extension DeviceTests {
       #expect(try #require(metrics.asr) + (try #require(metrics.ra)) <= 1.0000001)
     }
 
-    private func erase(on backend: any Backend) throws -> (ProgressiveErasing.Outcome, [Float], Victim) {
+    private func erase(on backend: any Backend) throws -> (PurificationOutcome, [Float], Victim) {
       let victim = try Victim(on: backend)
       try victim.train(epochs: 4)
       var pbe = ProgressiveErasing()
@@ -72,7 +72,8 @@ extension DeviceTests {
       }
       observer.progress = { _, share in shares.append(share) }
       let outcome = try pbe.run(
-        victim.weights, training: victim.images, isPoisoned: victim.poison.isPoisoned, observer: observer)
+        DefenseSession(victim.weights, observer: observer), training: victim.images,
+        labels: victim.poison.labels, isPoisoned: victim.poison.isPoisoned)
       #expect(finished == [0, 1, 2, 3])
       #expect(shares == shares.sorted() && (shares.last ?? 0) <= 1.000001)
       return (outcome, try backend.read(victim.weights.trained), victim)
@@ -108,18 +109,94 @@ extension DeviceTests {
       let victim = try Victim(on: TestDevices.cpu)
       try victim.train(epochs: 4)
       let before = try victim.metrics()
-      var aft = AdversarialFineTuning()
+      var aft = CleanFineTuning.aft
       aft.tuning.batch = 32
       aft.tuning.learning_rate = 0.02
       aft.tuning.attack = PGD(epsilon: 0.2, steps: 5)
       aft.epochs = 8
+      let clean = try barImages(80, seed: 3)
       let steps = try aft.run(
-        victim.weights, clean: DeviceImages(barImages(80, seed: 3), on: TestDevices.cpu),
-        observer: DefenseObserver())
+        DefenseSession(victim.weights, observer: DefenseObserver()),
+        clean: DeviceImages(clean, on: TestDevices.cpu), labels: clean.labels)
       #expect(steps.count == 1 && steps[0].losses.count == 8 && steps[0].adversarial_epochs == 3)
       let after = try victim.metrics()
       #expect(after.acc > 0.85)
       #expect(try #require(after.asr) < (try #require(before.asr)))
+    }
+
+    /// Clean-data baselines run, and each does what its name says.
+    @Test func baselines() throws {
+      let clean = try barImages(80, seed: 3)
+      let images = try DeviceImages(clean, on: TestDevices.cpu)
+      for (defaults, prunes) in [
+        (CleanFineTuning.fineTuning, false), (.finePruning, true), (.ftSAM, false),
+      ] {
+        let victim = try Victim(on: TestDevices.cpu)
+        try victim.train(epochs: 4)
+        var defense = defaults
+        defense.tuning.batch = 32
+        defense.epochs = 3
+        var lines: [String] = []
+        var observer = DefenseObserver()
+        observer.log = { lines.append($0) }
+        let steps = try defense.run(
+          DefenseSession(victim.weights, observer: observer), clean: images, labels: clean.labels)
+        #expect(steps.count == 1 && steps[0].losses.count == 3 && steps[0].adversarial_epochs == 0)
+        #expect(lines.contains { $0.hasPrefix("pruned") } == prunes)
+        #expect(try victim.metrics().acc > 0.8)
+        guard let layer = victim.weights.graph.nodes.last else { continue }
+        let matrix: [Float] = try TestDevices.cpu.read(victim.weights.tensor("\(layer.name).weight"))
+        #expect(matrix.contains(0) == prunes, "what is pruned stays zero")
+      }
+    }
+
+    /// A few poisoned images bring a forgotten backdoor back.
+    @Test func relapse() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      try victim.train(epochs: 6)
+      let clean = try barImages(200, seed: 9)
+      var defense = CleanFineTuning.fineTuning
+      defense.epochs = 1
+      _ = try defense.run(
+        DefenseSession(victim.weights, observer: DefenseObserver()),
+        clean: DeviceImages(clean, on: TestDevices.cpu), labels: clean.labels)
+      let before = try #require(try victim.metrics().asr)
+      var relapse = Relapse()
+      relapse.learning_rate = 0.05
+      try relapse.run(
+        victim.weights, training: victim.images, poison: victim.poison, trueLabels: victim.training.labels)
+      #expect(try #require(try victim.metrics().asr) >= before)
+      relapse.images = 400
+      #expect {
+        try relapse.run(
+          victim.weights, training: victim.images, poison: victim.poison, trueLabels: victim.training.labels)
+      } throws: { ($0 as? PBEError)?.kind == .badData }
+    }
+
+    /// The steps of the recipe `auto`: what each fine-tunes on, and that it erases; the same numbers on each run.
+    @Test(arguments: TestDevices.usable.indices)
+    func automaticErasing(_ device: Int) throws {
+      let backend = TestDevices.usable[device]
+      func run() throws -> (PurificationOutcome, [Float], Metrics, Metrics) {
+        let victim = try Victim(on: backend)
+        try victim.train(epochs: 6)
+        let before = try victim.metrics()
+        var pbe = AutomaticErasing()
+        pbe.tuning.batch = 16
+        let outcome = try pbe.run(
+          DefenseSession(victim.weights, observer: DefenseObserver()), training: victim.images,
+          labels: victim.poison.labels, isPoisoned: victim.poison.isPoisoned)
+        return (outcome, try backend.read(victim.weights.trained), before, try victim.metrics())
+      }
+      let (outcome, weights, before, after) = try run()
+      #expect(outcome.steps.map(\.losses.count) == [2, 2, 3])
+      #expect(outcome.steps[0].extra_set_size < 200 && outcome.steps[0].relabelled == 0)
+      #expect(outcome.steps.dropFirst().allSatisfy { $0.extra_set_size == 400 && ($0.relabelled ?? 0) > 0 })
+      #expect(before.asr ?? 0 > 0.9 && after.asr ?? 1 < 0.2 && after.acc > before.acc - 0.05)
+      let found = try #require(outcome.identification).report(nil)
+      #expect(found.suggested > 40 && found.suggested < 160)
+      let again = try run()
+      #expect(again.1 == weights && again.0.agreement == outcome.agreement)
     }
 
     /// The last batch of a data set is rarely full.

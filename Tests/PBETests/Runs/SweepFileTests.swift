@@ -111,6 +111,37 @@ struct SweepFileTests {
     }
   }
 
+  /// A record outlives its folder, and belongs to the options that made it.
+  @Test func keptRecords() throws {
+    let file = try load(Self.example)
+    try TestFiles.withDirectory { directory in
+      let (output, records) = (directory.path + "/runs", directory.path + "/records")
+      try FileManager.default.createDirectory(atPath: records, withIntermediateDirectories: true)
+      let folder = SweepCellFolder(file.cells[0], command: "infect", output: output, records: records)
+      try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+      try folder.keep()
+      #expect(folder.state == .missing, "there is nothing to keep yet")
+      try folder.write(status: 0)
+      try AtomicFile.write(#"{"metrics": {"acc": 0.85}, "seconds": 3}"#, to: folder.recordPath)
+      try folder.keep()
+      #expect(folder.state == .finished)
+      let values = try folder.values(.finished)
+      try FileManager.default.removeItem(atPath: folder.path)
+      #expect(folder.state == .recorded)
+      #expect(try folder.values(.recorded) == values && values["metrics.acc"] == "0.85")
+      let results = try SweepResults(file, output: output, records: records)
+      #expect(results.rows[0].state == .recorded && results.markdown.contains("| 85.00 |"))
+      var other = file.cells[0]
+      other.set(["epochs": .text("31")])
+      #expect(
+        SweepCellFolder(other, command: "infect", output: output, records: records).state == .changed)
+      // A damaged record is no record: the run is made anew.
+      let path = try #require(folder.keptPath)
+      try AtomicFile.write("{}", to: path)
+      #expect(folder.state == .missing)
+    }
+  }
+
   @Test func tables() throws {
     let file = try load(Self.example)
     try TestFiles.withDirectory { directory in

@@ -82,10 +82,15 @@ public struct SweepCellFolder: Sendable {
     case running
     /// All files are there.
     case finished
+    /// Its record is kept, but its folder is not here: it was finished elsewhere.
+    case recorded
     /// The last run ended with an error.
     case failed
     /// Finished with other options than the file has now.
     case changed
+
+    /// There are results.
+    public var isDone: Bool { self == .finished || self == .recorded }
   }
 
   /// The cell.
@@ -94,16 +99,19 @@ public struct SweepCellFolder: Sendable {
   public let command: String
   /// The folder.
   public let path: String
+  /// Where the cell's record is kept for good, also without its folder; `nil` for nowhere.
+  public let keptPath: String?
 
-  /// The folder of a cell in the sweep's `output`.
-  public init(_ cell: SweepCell, command: String, output: String) {
+  /// The folder of a cell in the sweep's `output`; `records` is where records are kept for good.
+  public init(_ cell: SweepCell, command: String, output: String, records: String? = nil) {
     self.cell = cell
     self.command = command
     path = "\(output)/\(cell.name)"
+    keptPath = records.map { "\($0)/\(cell.name).json" }
   }
 
   /// The JSON that the command leaves when it is done.
-  public var recordPath: String { "\(path)/\(command).json" }
+  public var recordPath: String { "\(path)/\(command == "erase" ? "report" : command).json" }
   /// What the command wrote to standard error.
   public var logPath: String { "\(path)/log.txt" }
   private var statePath: String { "\(path)/cell.json" }
@@ -112,13 +120,81 @@ public struct SweepCellFolder: Sendable {
   public var state: State {
     let own = record
     if InputFile.exists(recordPath) {
-      let fits = own.map { $0.command == command && $0.options == cell.options } ?? true
-      return fits ? .finished : .changed
+      return own.map(fits) ?? true ? .finished : .changed
     }
     if CellLock.isHeld(path) { return .running }
+    if let kept = try? kept { return fits(kept.cell) ? .recorded : .changed }
     guard let own else { return InputFile.exists("\(path)/checkpoint.safetensors") ? .started : .missing }
     return own.status.map { $0 != 0 && $0 != PBEError.Kind.interrupted.rawValue } ?? false
       ? .failed : .started
+  }
+
+  private func fits(_ record: SweepCellRecord) -> Bool {
+    record.command == command && record.options == cell.options
+  }
+
+  /// A cell's record as it is kept: what `cell.json` says, and the command's record.
+  private struct Kept: Decodable {
+    var cell: SweepCellRecord
+  }
+
+  private var kept: Kept? {
+    get throws {
+      guard let keptPath, InputFile.exists(keptPath) else { return nil }
+      let bytes = try InputFile.read(keptPath, limit: 1 << 28, remedy: Self.remedy)
+      do { return try JSONDecoder().decode(Kept.self, from: Data(bytes)) } catch {
+        throw PBEError(.badData, "this is no record of a cell", at: keptPath, remedy: Self.remedy)
+      }
+    }
+  }
+
+  private static let remedy = "delete the file, and run the sweep again"
+
+  /// The numbers, texts and truth values of the command's record by path, `metrics.acc`; empty where there is none.
+  /// Throws `badData` for a record that is no JSON.
+  func values(_ state: State) throws -> [String: String] {
+    let path: String
+    switch state {
+    case .finished: path = recordPath
+    case .recorded: path = keptPath ?? recordPath
+    default: return [:]
+    }
+    let bytes = try InputFile.read(path, limit: 1 << 28, remedy: Self.remedy)
+    var result: [String: String] = [:]
+    func walk(_ value: StrictJSON, _ path: String) {
+      switch value {
+      case .bool(let flag): result[path] = "\(flag)"
+      case .integer(let number): result[path] = "\(number)"
+      case .otherNumber(let text), .string(let text): result[path] = text
+      case .object(let members):
+        for (name, value) in members { walk(value, path.isEmpty ? name : "\(path).\(name)") }
+      case .null, .array: break
+      }
+    }
+    let json = try StrictJSON.parse(bytes[...], place: path)
+    guard state == .recorded else {
+      walk(json, "")
+      return result
+    }
+    if case .object(let members) = json {
+      for (name, value) in members where name == "record" { walk(value, "") }
+    }
+    return result
+  }
+
+  /// Keeps the record of a finished cell for good, where that is asked for. Throws as ``AtomicFile`` does.
+  public func keep() throws {
+    guard let keptPath, state == .finished else { return }
+    let record = try InputFile.read(recordPath, limit: 1 << 28, remedy: Self.remedy)
+    let cell = SweepCellRecord(command: command, options: cell.options, status: 0)
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    // The record's own text: its numbers stay as they were printed.
+    let text =
+      "{\n\"cell\" : \(String(decoding: try encoder.encode(cell), as: UTF8.self)),\n\"record\" : "
+      + String(decoding: record, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines) + "\n}\n"
+    let old = try? InputFile.read(keptPath, limit: 1 << 28, remedy: "")
+    if old ?? [] != Array(text.utf8) { try AtomicFile.write(text, to: keptPath) }
   }
 
   /// What `cell.json` says; `nil` when it is missing or can't be read.

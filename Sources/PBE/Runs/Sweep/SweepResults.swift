@@ -9,7 +9,7 @@ public struct SweepResults {
     public let cell: SweepCell
     /// How far it is.
     public let state: SweepCellFolder.State
-    /// The record's numbers, texts and truth values by path, `metrics.acc`; empty unless it is finished.
+    /// The record's numbers, texts and truth values by path, `metrics.acc`; empty unless it is done.
     public let values: [String: String]
     /// What went wrong, if anything.
     public let error: String?
@@ -21,34 +21,16 @@ public struct SweepResults {
   public let rows: [Row]
   private let file: SweepFile
 
-  /// Reads what is there. Throws `badData` for a record that is no JSON.
-  public init(_ file: SweepFile, output: String) throws {
+  /// Reads what is there; `records` is where records are kept for good. Throws `badData` for a record that is no JSON.
+  public init(_ file: SweepFile, output: String, records: String? = nil) throws {
     self.file = file
     rows = try file.cells.map { cell in
-      let folder = SweepCellFolder(cell, command: file.command, output: output)
+      let folder = SweepCellFolder(cell, command: file.command, output: output, records: records)
       let state = folder.state
       return Row(
-        cell: cell, state: state, values: state == .finished ? try Self.values(folder.recordPath) : [:],
+        cell: cell, state: state, values: try folder.values(state),
         error: state == .failed ? folder.record?.error : nil)
     }
-  }
-
-  private static func values(_ path: String) throws -> [String: String] {
-    let remedy = "delete the cell's folder, and run the sweep again"
-    let bytes = try InputFile.read(path, limit: 1 << 28, remedy: remedy)
-    var result: [String: String] = [:]
-    func walk(_ value: StrictJSON, _ path: String) {
-      switch value {
-      case .bool(let flag): result[path] = "\(flag)"
-      case .integer(let number): result[path] = "\(number)"
-      case .otherNumber(let text), .string(let text): result[path] = text
-      case .object(let members):
-        for (name, value) in members { walk(value, path.isEmpty ? name : "\(path).\(name)") }
-      case .null, .array: break
-      }
-    }
-    walk(try StrictJSON.parse(bytes[...], place: path), "")
-    return result
   }
 
   // MARK: - CSV
@@ -88,7 +70,7 @@ public struct SweepResults {
       }
     }
     columns.append(Column(title: "seconds") { $0.number("seconds").map { String(format: "%.0f", $0) } })
-    let finished = rows.filter { $0.state == .finished }
+    let finished = rows.filter(\.state.isDone)
     var lines: [String] = []
     if !finished.isEmpty {
       lines.append(Self.line(columns.map(\.title)))
@@ -107,7 +89,7 @@ public struct SweepResults {
       }
       lines.append(note.joined(separator: "; ").capitalisedFirst + ".")
     }
-    let others = rows.filter { $0.state != .finished }
+    let others = rows.filter { !$0.state.isDone }
     if !others.isEmpty {
       let names = others.map { row in
         row.state == .missing ? row.cell.name : "\(row.cell.name) (\(row.state.rawValue))"
@@ -121,6 +103,8 @@ public struct SweepResults {
     ("metrics.acc", "ACC"), ("metrics.asr", "ASR"), ("metrics.ra", "RA"), ("metrics.cross", "cross"),
     ("before.acc", "ACC before"), ("before.asr", "ASR before"), ("after.acc", "ACC after"),
     ("after.asr", "ASR after"), ("after.ra", "RA after"), ("der", "DER"),
+    ("relapse.asr", "ASR after relapse"), ("identification.auroc", "AUROC"),
+    ("identification.tpr", "TPR"), ("identification.fpr", "FPR"),
   ]
 
   /// The accuracy that is compared with the baseline's.

@@ -1,0 +1,112 @@
+import Foundation
+import Kernels
+
+/// Progressive erasing with pbe-gpu's own recipe: like ``ProgressiveErasing`` it needs no clean data, and each step's
+/// better model finds the poison better; unlike it, it uses the poison that it has found.
+///
+/// - Step 0 fine-tunes, partly on adversarial examples, on images that the infected model answers as they are labelled,
+///   but not firmly: a trigger makes answers firm.
+/// - Each later step asks ``Identification`` for the images with a trigger, gives them the answers of the purified model
+///   so far as labels, and fine-tunes on all images. Images with the trigger and many labels teach that it means nothing.
+public struct AutomaticErasing: Sendable, Codable, Hashable {
+  /// How it fine-tunes; the learning rates are those of `learning_rates`.
+  public var tuning: TrainingSettings
+  /// Step 0 takes the images between these shares of those of each label, by increasing margin of the infected model.
+  public var band = [0.05, 0.35]
+  /// In step 0 one batch in so many is adversarial.
+  public var adversarial_every = 3
+  /// Epochs of each step.
+  public var epochs = [2, 2, 3]
+  /// The learning rate that each step begins with; it falls to a fifth of it along half a cosine, in the last step to zero.
+  public var learning_rates: [Float] = [0.05, 0.05, 0.03]
+  /// Rounds of ``TriggerMixture``.
+  public var iterations = 5
+
+  /// The defaults.
+  public init() {
+    tuning = TrainingSettings()
+    tuning.nesterov = true
+  }
+
+  /// Purifies the session's model.
+  ///
+  /// - Parameters:
+  ///   - training: the training set that the model was infected by.
+  ///   - labels: its labels.
+  ///   - isPoisoned: the truth, for the report only; `nil` where nobody knows.
+  public func run(
+    _ session: DefenseSession, training: DeviceImages, labels: [Int32], isPoisoned: [Bool]?
+  ) throws -> PurificationOutcome {
+    let count = training.count
+    let before = try Scorer(session.weights, data: training)
+    let after = try Scorer(session.weights, data: training)
+    let agreementPlan = try AgreementPlan(before.logits, after.logits, on: session.weights.backend)
+    session.plan(work: work(count))
+    try session.score(before)
+    let infected = try session.weights.backend.read(before.logits)
+
+    var outcome = PurificationOutcome(count)
+    var (extra, taught) = (
+      Self.unfirm(Answers(infected, labels: labels).margins, labels: labels, band), labels
+    )
+    for step in epochs.indices {
+      for index in extra where taught[index] == labels[index] { outcome.kept[index].append(step) }
+      var report = StepReport(step: step, extraSet: extra, isPoisoned: isPoisoned)
+      report.relabelled = extra.count { taught[$0] != labels[$0] }
+      _ = try session.makeTrainer(DeviceImages(sharing: training, labels: taught), tuning)
+      for epoch in 0..<epochs[step] {
+        report.add(
+          try session.epoch(
+            on: extra, label: "step \(step + 1)/\(epochs.count), epoch \(epoch + 1)/\(epochs[step])",
+            isAdversarial: { step == 0 && adversarial_every > 0 && $0 % adversarial_every == 0 },
+            rate: { rate(step, share: (Double(epoch) + $0) / Double(epochs[step])) }))
+      }
+      let scored = try session.values("agreement-\(step)", scored: count) {
+        try session.score(after)
+        return try agreementPlan.run()
+      }
+      outcome.agreement = scored.numbers
+      report.scoring_seconds = scored.seconds
+      let purified = try session.values("logits-\(step)") {
+        try session.weights.backend.read(after.logits)
+      }.numbers
+      let found = Identification(
+        infected: infected, purified: purified, labels: labels, iterations: iterations)
+      report.metrics = try session.finish(step: step)
+      report.identification = found.report(isPoisoned)
+      report.agreement_auroc = isPoisoned.flatMap { truth in
+        areaUnderROC(scores: outcome.agreement.map { -$0 }, isPositive: truth)
+      }
+      outcome.steps.append(report)
+      outcome.identification = found
+      extra = Array(0..<count)
+      taught = labels.indices.map { found.suggested[$0] ? found.answers[$0] : labels[$0] }
+    }
+    return outcome
+  }
+
+  /// Images that are answered rightly, but not firmly: of each label those within `band`, as shares of the right ones in
+  /// order of their margins.
+  static func unfirm(_ margins: [Float], labels: [Int32], _ band: [Double]) -> [Int] {
+    let right = labels.indices.filter { margins[$0] > 0 }
+    let byLabel = Dictionary(grouping: right) { labels[$0] }
+    return byLabel.values.flatMap { images -> ArraySlice<Int> in
+      let order = images.sorted { (margins[$0], $0) < (margins[$1], $1) }
+      let (low, high) = (band[0] * Double(order.count), band[1] * Double(order.count))
+      return order[Int(low)..<max(Int(low), min(order.count, Int(high.rounded(.up))))]
+    }.sorted()
+  }
+
+  private func rate(_ step: Int, share: Double) -> Float {
+    let (top, end) = (learning_rates[step], step + 1 == epochs.count ? 0 : learning_rates[step] / 5)
+    return end + (top - end) * Float(0.5 * (1 + cos(share * Double.pi)))
+  }
+
+  private func work(_ count: Int) -> Double {
+    let first = (band[1] - band[0]) * Double(count * epochs[0])
+    let adversarial = adversarial_every > 0 ? first / Double(adversarial_every) : 0
+    return Double(count) * DefenseSession.scoringCost * Double(epochs.count + 1) + first
+      + adversarial * (DefenseSession.cost(adversarial: true, tuning) - 1)
+      + Double(count * epochs.dropFirst().reduce(0, +))
+  }
+}

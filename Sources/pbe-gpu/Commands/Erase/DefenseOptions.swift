@@ -1,0 +1,175 @@
+import ArgumentParser
+import Kernels
+import PBE
+
+/// How `erase` erases.
+enum DefenseMethod: String, ExpressibleByArgument, CaseIterable, Codable {
+  case pbe, aft
+  case fineTuning = "fine-tuning"
+  case finePruning = "fine-pruning"
+  case ftSAM = "ft-sam"
+}
+
+/// Where the parameters of a method come from.
+enum DefenseRecipe: String, ExpressibleByArgument, CaseIterable, Codable { case auto, paper }
+
+/// A defense with all its parameters.
+enum DefensePlan: Encodable {
+  case paper(ProgressiveErasing)
+  case automatic(AutomaticErasing)
+  case cleanFineTuning(CleanFineTuning)
+
+  func encode(to encoder: any Encoder) throws {
+    switch self {
+    case .paper(let pbe): try pbe.encode(to: encoder)
+    case .automatic(let pbe): try pbe.encode(to: encoder)
+    case .cleanFineTuning(let tuning): try tuning.encode(to: encoder)
+    }
+  }
+}
+
+/// Which defense, and its parameters; those that are not given are the recipe's.
+struct DefenseOptions: ParsableArguments {
+  @Option(help: "How to erase.")
+  var method = DefenseMethod.pbe
+
+  @Option(
+    help:
+      "pbe: where the parameters come from. auto is pbe-gpu's own way of erasing, paper the paper's code. Other methods have one recipe."
+  )
+  var recipe = DefenseRecipe.auto
+
+  @Option(help: "The learning rate. pbe --recipe auto: of the first step; the others keep their proportion.")
+  var learningRate: Double?
+
+  @Option(
+    help: "How the learning rate changes: cosine, one-cycle, multistep or constant. Not for --recipe auto.")
+  var schedule: Schedule?
+
+  @Option(help: "Epochs: of each step (pbe --recipe paper), or in all. Not for --recipe auto.")
+  var epochs: Int?
+
+  @Option(help: "Images per step of SGD.")
+  var batch: Int?
+
+  @Option(help: "The momentum of SGD.")
+  var momentum: Double?
+
+  @Flag(inversion: .prefixedNo, help: "Nesterov's variant of momentum.")
+  var nesterov: Bool?
+
+  @Option(help: "The L2 penalty of SGD.")
+  var weightDecay: Double?
+
+  @Flag(inversion: .prefixedNo, help: "Shuffle the images each epoch.")
+  var shuffle = true
+
+  @OptionGroup(title: "Adversarial examples") var pgd: PGDOptions
+  @OptionGroup(title: "Augmentation") var augmentation: AugmentationOptions
+
+  @Option(
+    help:
+      "pbe --recipe paper: the share of the training set that the first step draws at random. Default: 0.05.")
+  var initialFraction: Double?
+
+  @Option(
+    help:
+      "pbe --recipe paper: the share of the training set, by highest agreement, that each later step takes. Default: 0.2,0.5,0.7."
+  )
+  var keepRates: NumberList?
+
+  @Option(help: "pbe --recipe paper: adversarial batches at the beginning of each later step. Default: 31.")
+  var adversarialBatches: Int?
+
+  @Option(help: "aft: the first epochs, which train on adversarial examples. Default: 3.")
+  var adversarialEpochs: Int?
+
+  func validate() throws {
+    if let learningRate { try LearningRate.check(learningRate) }
+    guard (1...100_000).contains(epochs ?? 1) else { throw ValidationError("--epochs must be 1 to 100000") }
+    guard (1...65536).contains(batch ?? 1) else { throw ValidationError("--batch must be 1 to 65536") }
+    guard (0..<1).contains(momentum ?? 0) else {
+      throw ValidationError("--momentum must be at least 0 and below 1")
+    }
+    guard (0...1).contains(weightDecay ?? 0) else {
+      throw ValidationError("--weight-decay must be from 0 to 1")
+    }
+    for share in [initialFraction ?? 1] + (keepRates?.values ?? []) where !(share > 0 && share <= 1) {
+      throw ValidationError("--initial-fraction and --keep-rates must be above 0 and at most 1")
+    }
+    guard (0...1_000_000).contains(adversarialBatches ?? 0), (0...1_000_000).contains(adversarialEpochs ?? 0)
+    else {
+      throw ValidationError("--adversarial-batches and --adversarial-epochs must be 0 to 1000000")
+    }
+    guard keepRates?.values.count ?? 0 <= 100 else {
+      throw ValidationError("--keep-rates takes at most 100 steps")
+    }
+    try checkThatOptionsApply()
+  }
+
+  /// An option that changes nothing would be believed to.
+  private func checkThatOptionsApply() throws {
+    let isAutomatic = method == .pbe && recipe == .auto
+    let isPaper = method == .pbe && recipe == .paper
+    let given: [(name: String, isGiven: Bool, applies: Bool, whom: String)] = [
+      ("--schedule", schedule != nil, !isAutomatic, "--recipe paper and the other methods"),
+      ("--epochs", epochs != nil, !isAutomatic, "--recipe paper and the other methods"),
+      ("--initial-fraction", initialFraction != nil, isPaper, "--recipe paper"),
+      ("--keep-rates", keepRates != nil, isPaper, "--recipe paper"),
+      ("--adversarial-batches", adversarialBatches != nil, isPaper, "--recipe paper"),
+      ("--adversarial-epochs", adversarialEpochs != nil, method == .aft, "--method aft"),
+    ]
+    for option in given where option.isGiven && !option.applies {
+      throw ValidationError("\(option.name) is for \(option.whom)")
+    }
+  }
+
+  /// Whether the method works on the training set that infected the model, rather than on clean images.
+  var usesTrainingSet: Bool { method == .pbe }
+
+  /// The defense with every parameter.
+  func plan(flips: Bool, seed: UInt64) -> DefensePlan {
+    switch method {
+    case .pbe where recipe == .paper:
+      var pbe = ProgressiveErasing()
+      adjust(&pbe.tuning, flips: flips, seed: seed)
+      pbe.initial_fraction = initialFraction ?? pbe.initial_fraction
+      pbe.keep_rates = keepRates?.values ?? pbe.keep_rates
+      pbe.epochs_per_step = epochs ?? pbe.epochs_per_step
+      pbe.adversarial_batches = adversarialBatches ?? pbe.adversarial_batches
+      return .paper(pbe)
+    case .pbe:
+      var pbe = AutomaticErasing()
+      adjust(&pbe.tuning, flips: flips, seed: seed)
+      if let learningRate, let first = pbe.learning_rates.first {
+        pbe.learning_rates = pbe.learning_rates.map { $0 * Float(learningRate) / first }
+      }
+      return .automatic(pbe)
+    case .aft: return .cleanFineTuning(adjusted(.aft, flips: flips, seed: seed))
+    case .fineTuning: return .cleanFineTuning(adjusted(.fineTuning, flips: flips, seed: seed))
+    case .finePruning: return .cleanFineTuning(adjusted(.finePruning, flips: flips, seed: seed))
+    case .ftSAM: return .cleanFineTuning(adjusted(.ftSAM, flips: flips, seed: seed))
+    }
+  }
+
+  private func adjusted(_ defaults: CleanFineTuning, flips: Bool, seed: UInt64) -> CleanFineTuning {
+    var result = defaults
+    adjust(&result.tuning, flips: flips, seed: seed)
+    result.epochs = epochs ?? result.epochs
+    result.adversarial_epochs = adversarialEpochs ?? result.adversarial_epochs
+    return result
+  }
+
+  private func adjust(_ tuning: inout TrainingSettings, flips: Bool, seed: UInt64) {
+    tuning.batch = batch ?? tuning.batch
+    tuning.learning_rate = learningRate.map { Float($0) } ?? tuning.learning_rate
+    tuning.schedule = schedule ?? tuning.schedule
+    tuning.momentum = momentum.map { Float($0) } ?? tuning.momentum
+    tuning.nesterov = nesterov ?? tuning.nesterov
+    tuning.weight_decay = weightDecay.map { Float($0) } ?? tuning.weight_decay
+    tuning.attack = pgd.attack
+    tuning.augmentation = augmentation.augmentation(flips: flips)
+    tuning.shuffles = shuffle
+    tuning.seed = seed
+  }
+}

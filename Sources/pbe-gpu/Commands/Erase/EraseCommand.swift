@@ -1,0 +1,253 @@
+import ArgumentParser
+import Foundation
+import Kernels
+import Logging
+import PBE
+
+/// Erases a backdoor.
+struct EraseCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "erase",
+    abstract: "Erase the backdoor of a model.",
+    discussion: """
+      pbe (progressive backdoor erasing) needs the training set the model was made from, and no clean data; aft \
+      (adversarial fine-tuning) and the baselines fine-tuning, fine-pruning and ft-sam need clean images. Writes \
+      model.safetensors, step-N.safetensors, report.json and, for pbe, agreement.csv (which images look poisoned) to \
+      --output. Without --attack the trigger stays unknown, as it is to a defender, and only accuracy is reported. \
+      checkpoint.safetensors holds the state after the last epoch, or after the last step when the run was interrupted: \
+      the same command with --resume goes on from it.
+      """)
+
+  @OptionGroup var model: ModelOptions
+  @OptionGroup var data: DataOptions
+  @OptionGroup var common: CommonOptions
+  @OptionGroup(title: "Defense") var defense: DefenseOptions
+
+  @Option(
+    help:
+      "The attack, as a JSON file: to score by and, with pbe, to poison the training set, unless that was written by poison."
+  )
+  var attack: String?
+
+  @Flag(
+    help:
+      "The training images carry their triggers already, unknown to everybody: --attack is to score by only.")
+  var poisoned = false
+
+  @Option(help: "The folder to write to.")
+  var output: String
+
+  @Option(
+    help:
+      "aft and baselines: a folder with clean images, laid out as the data set; its training split is used.")
+  var clean: String?
+
+  @Option(
+    help:
+      "aft and baselines: the share of the training split to use as clean images when --clean is not given.")
+  var cleanFraction = 0.05
+
+  @Option(
+    help:
+      "Afterwards train a copy of the purified model on so many poisoned images, for 5 epochs: how quickly does the backdoor come back?"
+  )
+  var relapse: Int?
+
+  @Flag(help: "Go on from the checkpoint in --output. Without one, start; when all is done, do nothing.")
+  var resume = false
+
+  func validate() throws {
+    guard cleanFraction > 0, cleanFraction <= 1 else {
+      throw ValidationError("--clean-fraction must be above 0 and at most 1")
+    }
+    guard clean == nil || !defense.usesTrainingSet else {
+      throw ValidationError("--clean is for the methods that need clean images, not for --method pbe")
+    }
+    guard (1...10_000).contains(relapse ?? 1) else { throw ValidationError("--relapse must be 1 to 10000") }
+  }
+
+  func run() throws {
+    let (backend, log) = try common.open()
+    let test = try data.test()
+    let file = try model.load(for: test)
+    let attackFile = try attack.map { try AttackFile.load($0) } ?? data.poisonedAttack()
+    // Read before the long work begins: a missing or damaged file is known at once.
+    let set = try trainingSet(attackFile)
+    let plan = defense.plan(flips: data.flips, seed: common.seed)
+    let paths = ErasureFiles(output)
+    let settings = ErasureSettings(
+      defense: plan, model_checksum: file.state.checksum, dataset: data.dataset.rawValue,
+      data_checksum: set.images.checksum, test_checksum: test.checksum, attack: try attackFile?.encoded(),
+      clean_fraction: defense.usesTrainingSet || clean != nil ? nil : cleanFraction, relapse: relapse,
+      precision: backend.device.precision)
+    let identity = try RunIdentity(settings)
+    if resume, let record = try paths.finished(identity) {
+      log.info("\(paths.report) is there: the run is finished")
+      return try Self.print(record, asJSON: common.json)
+    }
+    let weights = try file.weights(on: backend, place: model.model)
+    let evaluator = try Evaluator(weights, test: test, attack: attackFile)
+    try Output.makeDirectory(output)
+    try Output.check(model.model, isNot: paths.model)
+    let before = try measure(evaluator, "before", log)
+
+    let session = DefenseSession(
+      weights, observer: observer(weights, file.specification, evaluator, log), checkpoint: paths.checkpoint,
+      identity: identity)
+    if resume {
+      try paths.announce(session.resume(), device: backend.device.identifier, log)
+    } else if FileManager.default.fileExists(atPath: paths.checkpoint) {
+      log.warning("\(paths.checkpoint) is there, and will be replaced: --resume would go on from it")
+    }
+    var record = ErasureRecord(
+      settings: settings, settings_checksum: identity.checksum, device: backend.device, seed: common.seed,
+      model: model.model, training: set, before: before)
+    try purify(session, plan, set, &record, log)
+    Terminal.shared.clear()
+    try save(weights, file.specification, to: paths.model)
+    record.after = record.steps.last?.metrics ?? before
+    record.der = Metrics.der(before: before, after: record.after)
+    record.relapse = try relapse(weights, set, evaluator, log)
+    record.seconds = session.seconds
+    let text = try Output.text(record) + "\n"
+    try AtomicFile.write(text, to: paths.report)
+    paths.removeCheckpoint()
+    try Self.print(text, asJSON: common.json)
+  }
+
+  /// Runs the defense.
+  private func purify(
+    _ session: DefenseSession, _ plan: DefensePlan, _ set: TrainingSet, _ record: inout ErasureRecord,
+    _ log: Logger
+  ) throws {
+    let backend = session.weights.backend
+    switch plan {
+    case .cleanFineTuning(let tuning):
+      let images = try cleanImages(set)
+      log.info("\(defense.method.rawValue): \(images.count) clean images, \(tuning.epochs) epochs")
+      record.steps = try tuning.run(
+        session, clean: DeviceImages(images, on: backend), labels: images.labels)
+    case .paper, .automatic:
+      let truth = set.poison
+      let labels = truth?.labels ?? set.images.labels
+      log.info(
+        "pbe: \(set.images.count) training images, \(truth.map { "\($0.count) poisoned" } ?? "poison unknown")"
+      )
+      let training = try set.onDevice(backend)
+      let outcome: PurificationOutcome
+      if case .paper(let pbe) = plan {
+        outcome = try pbe.run(session, training: training, labels: labels, isPoisoned: truth?.isPoisoned)
+      } else if case .automatic(let pbe) = plan {
+        outcome = try pbe.run(session, training: training, labels: labels, isPoisoned: truth?.isPoisoned)
+      } else {
+        return
+      }
+      record.steps = outcome.steps
+      record.identification = outcome.identification?.report(truth?.isPoisoned)
+      try AgreementTable.write(outcome, labels: labels, to: "\(output)/agreement.csv")
+    }
+  }
+
+  /// The metrics of a copy of the model after a few poisoned images.
+  private func relapse(
+    _ weights: Weights, _ set: TrainingSet, _ evaluator: Evaluator, _ log: Logger
+  ) throws -> Metrics? {
+    guard let relapse else { return nil }
+    guard let attack = set.attack, !set.carriesTriggers || set.poison != nil else {
+      throw PBEError(
+        .usage, "nobody knows which images are poisoned", at: "--relapse", remedy: "give --attack")
+    }
+    let poison = try set.poison ?? PoisonedSet(set.images, attack)
+    var run = Relapse()
+    run.images = relapse
+    run.seed = common.seed
+    let training = try DeviceImages(
+      set.images, on: weights.backend, labels: poison.labels, roles: poison.roles,
+      trigger: set.carriesTriggers ? nil : attack.makeTrigger(for: set.images, on: weights.backend))
+    try run.run(weights, training: training, poison: poison, trueLabels: set.images.labels)
+    return try measure(evaluator, "after \(run.epochs) epochs on \(relapse) poisoned images", log)
+  }
+
+  /// The training set, poisoned by the attack or before; methods that need clean images take it, or the folder of
+  /// `--clean`, as it is.
+  private func trainingSet(_ attack: AttackFile?) throws -> TrainingSet {
+    var source = data
+    if let clean {
+      source.data = clean
+      source.limit = nil
+    }
+    return try TrainingSet.load(
+      source, attack: attack, poisonedAlready: poisoned || !defense.usesTrainingSet)
+  }
+
+  /// A few training images, chosen once and for all, that are taken to be clean; those that are known not to be are
+  /// left out.
+  private func cleanImages(_ set: TrainingSet) throws -> LabeledImages {
+    if clean != nil { return set.images }
+    let count = max(1, Int((cleanFraction * Double(set.images.count)).rounded()))
+    guard let roles = set.poison?.roles else {
+      return try set.images.limited(to: count, seed: common.seed)
+    }
+    return try set.images.subset(roles.indices.filter { roles[$0] == .clean })
+      .limited(to: count, seed: common.seed)
+  }
+
+  private func measure(_ evaluator: Evaluator, _ what: String, _ log: Logger) throws -> Metrics {
+    let metrics = try evaluator.evaluate { done in
+      try Interruption.check(remedy)
+      Terminal.shared.progress("evaluating", Double(done) / Double(evaluator.imageCount))
+    }
+    Terminal.shared.clear()
+    log.info("\(what): \(Self.summary(metrics))")
+    return metrics
+  }
+
+  private func observer(
+    _ weights: Weights, _ specification: NetworkSpecification, _ evaluator: Evaluator, _ log: Logger
+  ) -> DefenseObserver {
+    var observer = DefenseObserver()
+    observer.progress = { what, share in
+      try Interruption.check(remedy)
+      Terminal.shared.progress(what, share)
+    }
+    observer.log = { log.info("\($0)") }
+    observer.finished = { step in
+      try save(weights, specification, to: "\(output)/step-\(step).safetensors")
+      return try measure(evaluator, "after step \(step + 1) (step-\(step).safetensors)", log)
+    }
+    return observer
+  }
+
+  /// What to do after an interruption.
+  private var remedy: String {
+    "the same command with --resume goes on from \(ErasureFiles(output).checkpoint)"
+  }
+
+  private func save(_ weights: Weights, _ specification: NetworkSpecification, to path: String) throws {
+    try ModelFile.save(
+      weights, specification,
+      provenance: [
+        "created_by": "pbe-gpu \(PBEGPU.version) erase --method \(defense.method.rawValue)",
+        "purified_from": URL(fileURLWithPath: model.model).lastPathComponent, "seed": String(common.seed),
+        "precision": weights.backend.device.precision.rawValue,
+      ], to: path)
+  }
+
+  private static func print(_ text: String, asJSON json: Bool) throws {
+    if json { return try Output.line(text.trimmingCharacters(in: .newlines)) }
+    let result = try JSONDecoder().decode(ErasureSummary.self, from: Data(text.utf8))
+    try Output.table(
+      MetricsTable.rows(
+        [("before", result.before), ("after", result.after)]
+          + (result.relapse.map { [("relapse", $0)] } ?? [])))
+    if let der = result.der { try Output.line("DER \(Output.percent(der))") }
+    if let found = result.identification { try Output.line(found.line) }
+  }
+
+  private static func summary(_ metrics: Metrics) -> String {
+    let asr = metrics.asr.map { ", ASR \(Output.percent($0))%" } ?? ""
+    let ra = metrics.ra.map { ", RA \(Output.percent($0))%" } ?? ""
+    let cross = metrics.cross.map { ", cross \(Output.percent($0))%" } ?? ""
+    return "ACC \(Output.percent(metrics.acc))%\(asr)\(ra)\(cross)"
+  }
+}

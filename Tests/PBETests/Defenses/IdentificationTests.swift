@@ -1,0 +1,107 @@
+import Kernels
+import Testing
+
+@testable import PBE
+
+@Suite("Identification of poisoned images")
+struct IdentificationTests {
+  /// Logits of `count` images of 5 classes: what the image shows is 4 above the rest, with noise; a trigger adds 8 to
+  /// class 2 in the infected model only.
+  private struct Made {
+    var infected: [Float] = [], purified: [Float] = []
+    var labels: [Int32] = [], truth: [Bool] = []
+
+    init(count: Int, poisoned: Int, seed: UInt64) {
+      var stream = PhiloxStream(seed: seed, purpose: 0x4944)
+      func noise() -> Float { (0..<6).reduce(Float(-3)) { sum, _ in sum + stream.nextUniform() } }
+      for image in 0..<count {
+        let shown = image % 5
+        // Of each class as many.
+        let isPoisoned = poisoned > 0 && image / 5 % (count / poisoned) == 0
+        truth.append(isPoisoned)
+        labels.append(Int32(isPoisoned ? 2 : shown))
+        for label in 0..<5 {
+          let content: Float = label == shown ? 4 : 0
+          infected.append(content + noise() + (isPoisoned && label == 2 ? 8 : 0))
+          purified.append(content + noise())
+        }
+      }
+    }
+  }
+
+  /// Also those whose label is right: a fifth of the poisoned images show class 2.
+  @Test(arguments: [4000, 1000, 400]) func findsTriggers(poisoned: Int) throws {
+    let made = Made(count: 40_000, poisoned: poisoned, seed: 1)
+    let found = Identification(
+      infected: made.infected, purified: made.purified, labels: made.labels, iterations: 5)
+    let report = found.report(made.truth)
+    #expect(report.suggested == found.suggested.count { $0 })
+    #expect(try #require(report.auroc) > 0.995)
+    #expect(try #require(report.tpr) > 0.95 && (try #require(report.fpr)) < 0.01)
+    let unsuspected = found.suggested.indices.filter { made.truth[$0] && $0 % 5 == 2 }
+    #expect(unsuspected.count { found.suggested[$0] } > unsuspected.count * 8 / 10)
+    #expect(found.answers.count == 40_000 && found.separation > 3)
+    let unknown = found.report(nil)
+    #expect(unknown.auroc == nil && unknown.tpr == nil && unknown.suggested == report.suggested)
+  }
+
+  /// Nothing to start from is no error.
+  @Test func agreement() {
+    let made = Made(count: 1000, poisoned: 0, seed: 2)
+    let found = Identification(
+      infected: made.infected, purified: made.infected, labels: made.labels, iterations: 5)
+    #expect(found.probabilities.allSatisfy { (0...1).contains($0) })
+    #expect(found.report(made.truth).auroc == nil)
+  }
+
+  @Test func linearSystem() throws {
+    let x = try #require(LinearSystem.solve([4, 2, 0, 2, 5, 1, 0, 1, 3], [2, -1, 7]))
+    for (row, right) in zip([[4.0, 2, 0], [2, 5, 1], [0, 1, 3]], [2.0, -1, 7]) {
+      #expect(abs(zip(row, x).reduce(0) { $0 + $1.0 * $1.1 } - right) < 1e-12)
+    }
+    #expect(LinearSystem.solve([1, 2, 2, 1], [1, 1]) == nil, "it is not positive definite")
+  }
+
+  @Test func answers() {
+    let answers = Answers([1, 3, 2, 5, 5, 0], labels: [1, 2])
+    #expect(answers.classes == [1, 0])
+    #expect(answers.margins == [1, -5])
+  }
+
+  /// Wrong answers are in no band, nor are the firmest; each label has its own.
+  @Test func unfirmAnswers() {
+    let margins: [Float] = [5, -1, 1, 2, 3, 4, 10, 20, 30, 40]
+    let labels: [Int32] = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
+    #expect(AutomaticErasing.unfirm(margins, labels: labels, [0, 0.5]) == [2, 3, 4, 6, 7])
+    #expect(AutomaticErasing.unfirm(margins, labels: labels, [0.25, 0.5]) == [3, 4, 7])
+    #expect(AutomaticErasing.unfirm([-1, -2], labels: [0, 0], [0, 1]) == [])
+  }
+
+  /// The least active features go first, until the accuracy suffers.
+  @Test func featurePruning() {
+    // Feature 0 tells the two classes apart, feature 2 is never active, feature 1 hardly and does nothing.
+    let features: [Float] = [4, 0.1, 0, 0.5, 0.1, 0, 4, 0.1, 0, 0.5, 0.1, 0]
+    let matrix: [Float] = [1, 0, 3, -1, 0, 5]
+    let bias: [Float] = [-2, 2]
+    var logits: [Float] = []
+    for image in 0..<4 {
+      for label in 0..<2 {
+        var sum = bias[label]
+        for feature in 0..<3 { sum += matrix[label * 3 + feature] * features[image * 3 + feature] }
+        logits.append(sum)
+      }
+    }
+    let kept = FeaturePruning.keep(
+      features: features, logits: logits, matrix: matrix, count: 3, labels: [0, 1, 0, 1], tolerance: 0.1)
+    #expect(kept == [1, 0, 0])
+    // The last feature always stays, whatever the tolerance.
+    let all = FeaturePruning.keep(
+      features: features, logits: logits, matrix: matrix, count: 3, labels: [0, 1, 0, 1], tolerance: 1)
+    #expect(all == [1, 0, 0])
+    // A feature that matters ends it.
+    let some = FeaturePruning.keep(
+      features: [4, 0.1, 0, 4, 0.3, 0], logits: [-1, 0, 1, 0], matrix: [0, 10, 0, 0, 0, 0], count: 3,
+      labels: [1, 0], tolerance: 0.1)
+    #expect(some == [1, 1, 0])
+  }
+}
