@@ -87,6 +87,7 @@ struct SweepCommand: ParsableCommand {
         }
       }
     }
+    for job in jobs { try job.folder.keep() }
     let results = try SweepResults(sweep, output: output, records: records)
     try write(results, to: output)
     try print(results, jobs, sweep)
