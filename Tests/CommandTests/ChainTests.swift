@@ -112,6 +112,39 @@ extension CommandTests {
       #expect(!result.error.contains("\u{1B}") && !result.error.contains("\r"))
     }
 
+    /// With the poison that the attack file tells, also where the method has clean images only.
+    @Test func relapse() throws {
+      for method in ["pbe", "aft", "fine-tuning"] {
+        let options = ["--method", method, "--relapse", "5", "--attack", victim.attack]
+        let record = try Program.succeed(victim.erase + options + ["--output", folder[method]]).json()
+        #expect(try metrics(record["relapse"]).count == 4)
+        let evaluated = try Program.succeed(
+          ["evaluate", folder["\(method)/model.safetensors"]] + victim.data
+            + ["--device", "cpu", "--json", "--attack", victim.attack]
+        ).json()
+        #expect(try metrics(evaluated) == metrics(record["after"]), "the model is the one from before")
+      }
+      let output = ["--output", folder["o"]]
+      try Program.fail(64, ["--relapse"], victim.erase + ["--relapse", "5"] + output)
+      try Program.fail(
+        65, ["--relapse", "40"], victim.erase + ["--relapse", "41", "--attack", victim.attack] + output)
+      #expect(folder.names("o").isEmpty)
+    }
+
+    /// An option that would change nothing is refused.
+    @Test func optionsOfOtherMethods() throws {
+      let erase = ["erase", victim.model] + victim.data + ["--device", "cpu", "--output", folder["o"]]
+      for (options, name) in [
+        (["--epochs", "3"], "--epochs"), (["--keep-rates", "0.5"], "--keep-rates"),
+        (["--method", "aft", "--initial-fraction", "0.1"], "--initial-fraction"),
+        (["--method", "ft-sam", "--adversarial-epochs", "1"], "--adversarial-epochs"),
+        (["--clean", folder.path], "--clean"),
+      ] {
+        try Program.fail(64, [name], erase + options)
+      }
+      #expect(folder.names("o").isEmpty)
+    }
+
     @Test func wholeChainOnOpenCL() throws {
       let infected = try Program.succeed(
         Victim.infect(victim.folder) + ["--device", "opencl", "--json", "--output", folder["infected"]]

@@ -20,7 +20,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   /// The learning rate that each step begins with; it falls to a fifth of it along half a cosine, in the last step to zero.
   public var learning_rates: [Float] = [0.05, 0.05, 0.03]
   /// Rounds of ``TriggerMixture``.
-  public var iterations = 5
+  public var iterations = Identification.defaultIterations
 
   /// The defaults.
   public init() {

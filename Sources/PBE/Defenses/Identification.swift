@@ -3,6 +3,9 @@ import Kernels
 /// Which training images seem to carry a trigger, by the infected and the purified model's logits; and how right that is,
 /// where the truth is known.
 public struct Identification: Sendable {
+  /// Rounds of ``TriggerMixture``. With more, images that are merely hard join those with a trigger.
+  public static let defaultIterations = 3
+
   /// Of each image, the probability that it carries a trigger.
   public let probabilities: [Double]
   /// The images that are suggested to be poisoned: those that more probably are than not.

@@ -70,7 +70,8 @@ public struct ProgressiveErasing: Sendable, Codable, Hashable {
       let purified = try session.values("logits-\(step)") {
         try session.weights.backend.read(after.logits)
       }.numbers
-      let found = Identification(infected: infected, purified: purified, labels: labels, iterations: 5)
+      let found = Identification(
+        infected: infected, purified: purified, labels: labels, iterations: Identification.defaultIterations)
       report.metrics = try session.finish(step: step)
       report.identification = found.report(isPoisoned)
       outcome.identification = found

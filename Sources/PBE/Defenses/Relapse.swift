@@ -14,22 +14,20 @@ public struct Relapse: Sendable, Codable, Hashable {
   /// The defaults.
   public init() {}
 
-  /// Trains `weights` in place on poisoned images of `training` whose labels the attacker changed. Throws `badData` when
-  /// there are not enough of them.
-  ///
-  /// - Parameters:
-  ///   - poison: what each image is.
-  ///   - trueLabels: the labels from before the poisoning.
-  public func run(
-    _ weights: Weights, training: DeviceImages, poison: PoisonedSet, trueLabels: [Int32]
-  ) throws {
-    let chosen = Permutation.of(training.count, seed: seed, purpose: RandomPurpose.relapse).lazy
-      .filter { poison.roles[$0] == .poisoned && poison.labels[$0] != trueLabels[$0] }.prefix(images)
-    guard chosen.count == images else {
+  /// Throws `badData` when there are not enough poisoned images: for a check before long work.
+  public func check(_ poison: PoisonedSet) throws {
+    guard poison.count >= images else {
       throw PBEError(
-        .badData, "there are \(chosen.count) poisoned images with other labels, not \(images)", at: "relapse",
-        remedy: "use fewer images")
+        .badData, "there are \(poison.count) poisoned images, not \(images)", at: "--relapse",
+        remedy: "use fewer")
     }
+  }
+
+  /// Trains `weights` in place on poisoned images of `training`; `poison` says which are. Throws as ``check(_:)``.
+  public func run(_ weights: Weights, training: DeviceImages, poison: PoisonedSet) throws {
+    try check(poison)
+    let chosen = Permutation.of(training.count, seed: seed, purpose: RandomPurpose.relapse).lazy
+      .filter { poison.roles[$0] == .poisoned }.prefix(images)
     var settings = TrainingSettings()
     settings.learning_rate = learning_rate
     settings.batch = images

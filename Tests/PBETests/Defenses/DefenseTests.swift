@@ -163,13 +163,11 @@ extension DeviceTests {
       let before = try #require(try victim.metrics().asr)
       var relapse = Relapse()
       relapse.learning_rate = 0.05
-      try relapse.run(
-        victim.weights, training: victim.images, poison: victim.poison, trueLabels: victim.training.labels)
+      try relapse.run(victim.weights, training: victim.images, poison: victim.poison)
       #expect(try #require(try victim.metrics().asr) >= before)
       relapse.images = 400
       #expect {
-        try relapse.run(
-          victim.weights, training: victim.images, poison: victim.poison, trueLabels: victim.training.labels)
+        try relapse.run(victim.weights, training: victim.images, poison: victim.poison)
       } throws: { ($0 as? PBEError)?.kind == .badData }
     }
 

@@ -73,12 +73,14 @@ struct EraseCommand: ParsableCommand {
     let attackFile = try attack.map { try AttackFile.load($0) } ?? data.poisonedAttack()
     // Read before the long work begins: a missing or damaged file is known at once.
     let set = try trainingSet(attackFile)
+    let relapse = try relapseSet(set)
     let plan = defense.plan(flips: data.flips, seed: common.seed)
     let paths = ErasureFiles(output)
     let settings = ErasureSettings(
       defense: plan, model_checksum: file.state.checksum, dataset: data.dataset.rawValue,
       data_checksum: set.images.checksum, test_checksum: test.checksum, attack: try attackFile?.encoded(),
-      clean_fraction: defense.usesTrainingSet || clean != nil ? nil : cleanFraction, relapse: relapse,
+      clean_fraction: defense.usesTrainingSet || clean != nil ? nil : cleanFraction,
+      relapse: self.relapse,
       precision: backend.device.precision)
     let identity = try RunIdentity(settings)
     if resume, let record = try paths.finished(identity) {
@@ -107,7 +109,7 @@ struct EraseCommand: ParsableCommand {
     try save(weights, file.specification, to: paths.model)
     record.after = record.steps.last?.metrics ?? before
     record.der = Metrics.der(before: before, after: record.after)
-    record.relapse = try relapse(weights, set, evaluator, log)
+    record.relapse = try relapse.map { try relapsed(weights, $0, evaluator, log) }
     record.seconds = session.seconds
     let text = try Output.text(record) + "\n"
     try AtomicFile.write(text, to: paths.report)
@@ -148,23 +150,33 @@ struct EraseCommand: ParsableCommand {
     }
   }
 
-  /// The metrics of a copy of the model after a few poisoned images.
-  private func relapse(
+  /// The training set with its poison, for `--relapse`. Throws `usage` where nobody knows the poison.
+  private func relapseSet(_ set: TrainingSet) throws -> TrainingSet? {
+    guard relapse != nil else { return nil }
+    let known = try set.poison != nil ? set : poisoned ? nil : TrainingSet.load(data, attack: set.attack)
+    guard let known, let poison = known.poison else {
+      throw PBEError(
+        .usage, "nobody knows which training images are poisoned", at: "--relapse",
+        remedy: "give --attack, without --poisoned")
+    }
+    try relapse.map { try relapseRun($0).check(poison) }
+    return known
+  }
+
+  private func relapseRun(_ images: Int) -> Relapse {
+    var run = Relapse()
+    run.images = images
+    run.seed = common.seed
+    return run
+  }
+
+  /// The metrics of the model after a few poisoned images; it has been saved already.
+  private func relapsed(
     _ weights: Weights, _ set: TrainingSet, _ evaluator: Evaluator, _ log: Logger
   ) throws -> Metrics? {
-    guard let relapse else { return nil }
-    guard let attack = set.attack, !set.carriesTriggers || set.poison != nil else {
-      throw PBEError(
-        .usage, "nobody knows which images are poisoned", at: "--relapse", remedy: "give --attack")
-    }
-    let poison = try set.poison ?? PoisonedSet(set.images, attack)
-    var run = Relapse()
-    run.images = relapse
-    run.seed = common.seed
-    let training = try DeviceImages(
-      set.images, on: weights.backend, labels: poison.labels, roles: poison.roles,
-      trigger: set.carriesTriggers ? nil : attack.makeTrigger(for: set.images, on: weights.backend))
-    try run.run(weights, training: training, poison: poison, trueLabels: set.images.labels)
+    guard let relapse, let poison = set.poison else { return nil }
+    let run = relapseRun(relapse)
+    try run.run(weights, training: set.onDevice(weights.backend), poison: poison)
     return try measure(evaluator, "after \(run.epochs) epochs on \(relapse) poisoned images", log)
   }
 
