@@ -109,7 +109,7 @@ struct EraseCommand: ParsableCommand {
     try save(weights, file.specification, to: paths.model)
     record.after = record.steps.last?.metrics ?? before
     record.der = Metrics.der(before: before, after: record.after)
-    record.relapse = try relapse.map { try relapsed(weights, $0, evaluator, log) }
+    record.relapse = try relapse.flatMap { try relapsed(weights, $0, evaluator, log) }
     record.seconds = session.seconds
     let text = try Output.text(record) + "\n"
     try AtomicFile.write(text, to: paths.report)
