@@ -50,7 +50,8 @@ extension CommandTests {
 
     /// Wherever it is stopped, twice over, and on every kind of device.
     @Test(arguments: [
-      ["--recipe", "auto", "--device", "cpu"], ["--recipe", "auto", "--device", "opencl"],
+      ["--recipe", "auto", "--learning-rate", "0.002", "--device", "cpu"],
+      ["--recipe", "auto", "--learning-rate", "0.002", "--device", "opencl"],
       ["--recipe", "paper", "--epochs", "2", "--device", "cpu"],
       ["--method", "aft", "--epochs", "6", "--clean-fraction", "0.5", "--device", "cpu"],
       ["--method", "fine-pruning", "--epochs", "6", "--clean-fraction", "0.5", "--device", "cpu"],
