@@ -19,8 +19,6 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   public var epochs = [2, 2, 3]
   /// The learning rate that each step begins with; it falls to a fifth of it along half a cosine, in the last step to zero.
   public var learning_rates: [Float] = [0.05, 0.05, 0.03]
-  /// Rounds of ``TriggerMixture``.
-  public var iterations = Identification.defaultIterations
 
   /// The defaults.
   public init() {
@@ -38,21 +36,13 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
     _ session: DefenseSession, training: DeviceImages, labels: [Int32], isPoisoned: [Bool]?
   ) throws -> PurificationOutcome {
     let count = training.count
-    let before = try Scorer(session.weights, data: training)
-    let after = try Scorer(session.weights, data: training)
-    let agreementPlan = try AgreementPlan(before.logits, after.logits, on: session.weights.backend)
     session.plan(work: work(count))
-    try session.score(before)
-    let infected = try session.weights.backend.read(before.logits)
-
-    var outcome = PurificationOutcome(count)
-    var (extra, taught) = (
-      Self.unfirm(Answers(infected, labels: labels).margins, labels: labels, band), labels
-    )
+    var assessment = try TrainingSetAssessment(
+      session, training: training, labels: labels, isPoisoned: isPoisoned)
+    let margins = Answers(assessment.infected, labels: labels).margins
+    var (extra, taught) = (Self.unfirm(margins, labels: labels, band), labels)
     for step in epochs.indices {
-      for index in extra where taught[index] == labels[index] { outcome.kept[index].append(step) }
-      var report = StepReport(step: step, extraSet: extra, isPoisoned: isPoisoned)
-      report.relabelled = extra.count { taught[$0] != labels[$0] }
+      var report = assessment.begin(step: step, extraSet: extra, taught: taught)
       _ = try session.makeTrainer(DeviceImages(sharing: training, labels: taught), tuning)
       for epoch in 0..<epochs[step] {
         report.add(
@@ -61,28 +51,11 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
             isAdversarial: { step == 0 && adversarial_every > 0 && $0 % adversarial_every == 0 },
             rate: { rate(step, share: (Double(epoch) + $0) / Double(epochs[step])) }))
       }
-      let scored = try session.values("agreement-\(step)", scored: count) {
-        try session.score(after)
-        return try agreementPlan.run()
-      }
-      outcome.agreement = scored.numbers
-      report.scoring_seconds = scored.seconds
-      let purified = try session.values("logits-\(step)") {
-        try session.weights.backend.read(after.logits)
-      }.numbers
-      let found = Identification(
-        infected: infected, purified: purified, labels: labels, iterations: iterations)
-      report.metrics = try session.finish(step: step)
-      report.identification = found.report(isPoisoned)
-      report.agreement_auroc = isPoisoned.flatMap { truth in
-        areaUnderROC(scores: outcome.agreement.map { -$0 }, isPositive: truth)
-      }
-      outcome.steps.append(report)
-      outcome.identification = found
+      let found = try assessment.finish(report)
       extra = Array(0..<count)
       taught = labels.indices.map { found.suggested[$0] ? found.answers[$0] : labels[$0] }
     }
-    return outcome
+    return assessment.outcome
   }
 
   /// Images that are answered rightly, but not firmly: of each label those within `band`, as shares of the right ones in

@@ -2,26 +2,30 @@ import Kernels
 
 /// Which training images seem to carry a trigger, by the infected and the purified model's logits; and how right that is,
 /// where the truth is known.
+///
+/// Images that the infected model answers firmly as they are labelled and the purified one firmly otherwise are rare, but
+/// for triggered ones. So a label that has many of them is taken to be one that the attacker gave, and among its images a
+/// ``TriggerMixture`` finds the others with the trigger. Where no label has many, nothing is suspected.
 public struct Identification: Sendable {
-  /// Rounds of ``TriggerMixture``. With more, images that are merely hard join those with a trigger.
-  public static let defaultIterations = 3
-
+  /// A label is suspected when this share of its images, and so many, are answered firmly as labelled by the infected
+  /// model, and firmly otherwise by the purified one. Of a label that nobody had poisoned at most 1% were.
+  static let suspectedShare = 0.015, suspectedImages = 5
   /// Of each image, the probability that it carries a trigger.
   public let probabilities: [Double]
-  /// The images that are suggested to be poisoned: those that more probably are than not.
+  /// The images that are suggested to be poisoned: those that more probably carry a trigger than not.
   public let suggested: [Bool]
   /// The answer of the purified model to each image.
   public let answers: [Int32]
-  /// How far suspicious and other images lie apart, in standard deviations.
-  public let separation: Double
+  /// The labels that the attacker seems to have given.
+  public let labels: [Int32]
   private let scores: [Double]
 
   /// How an identification went, for the record.
   public struct Report: Sendable, Codable, Equatable {
     /// Images that are suggested to be poisoned.
     public var suggested: Int
-    /// How far suspicious and other images lie apart, in standard deviations.
-    public var separation: Double
+    /// The labels that the attacker seems to have given.
+    public var labels: [Int32]
     /// The probability that a poisoned image is more suspicious than another one, where the truth is known.
     public var auroc: Double?
     /// The shares of poisoned and of other images that are suggested, where the truth is known.
@@ -34,24 +38,40 @@ public struct Identification: Sendable {
   ///   - infected: the infected model's logits, (images, classes), row by row.
   ///   - purified: the purified model's.
   ///   - labels: the training set's.
-  ///   - iterations: rounds of ``TriggerMixture``.
-  public init(infected: [Float], purified: [Float], labels: [Int32], iterations: Int) {
+  public init(infected: [Float], purified: [Float], labels: [Int32]) {
     let before = Answers(infected, labels: labels)
     let after = Answers(purified, labels: labels)
+    let firmBefore = Self.median(before.margins)
+    let firmAfter = Self.median(after.leads)
+    let disputed = labels.indices.map { before.margins[$0] >= firmBefore && after.margins[$0] < 0 }
+    let byLabel = Dictionary(grouping: labels.indices) { labels[$0] }
+    let suspected = byLabel.filter { _, images in
+      let firmly = images.count { disputed[$0] && after.leads[$0] >= firmAfter }
+      return firmly >= Self.suspectedImages && Double(firmly) >= Self.suspectedShare * Double(images.count)
+    }
+    let others = labels.indices.filter { suspected[labels[$0]] == nil }
+
+    var probabilities = [Double](repeating: 0, count: labels.count)
+    var scores = [Double](repeating: -.greatestFiniteMagnitude, count: labels.count)
+    for images in suspected.values {
+      let mixture = TriggerMixture(
+        [infected, purified], classes: infected.count / labels.count, rows: images,
+        suspects: images.map { disputed[$0] }, reference: others)
+      for (image, logOdds) in zip(images, mixture.logOdds) {
+        probabilities[image] = TriggerMixture.probability(logOdds)
+        scores[image] = logOdds
+      }
+    }
+    self.probabilities = probabilities
+    self.scores = scores
+    self.labels = suspected.keys.sorted()
     answers = after.classes
-    // Firm answers that the purified model does not share. Without poison they are the images that it gets wrong.
-    let firm = before.margins.sorted()[labels.count / 2]
-    let suspects = labels.indices.map { before.margins[$0] >= firm && after.margins[$0] < 0 }
-    let mixture = TriggerMixture([infected, purified], suspects: suspects, iterations: iterations)
-    probabilities = mixture.probabilities
-    suggested = mixture.probabilities.map { $0 > 0.5 }
-    scores = mixture.scores
-    separation = mixture.separation
+    suggested = probabilities.map { $0 > 0.5 }
   }
 
   /// The record, with the truth where it is known.
   public func report(_ isPoisoned: [Bool]?) -> Report {
-    var report = Report(suggested: suggested.count { $0 }, separation: separation)
+    var report = Report(suggested: suggested.count { $0 }, labels: labels)
     guard let isPoisoned else { return report }
     let positives = isPoisoned.count { $0 }
     let hits = zip(suggested, isPoisoned).count { $0 && $1 }
@@ -62,6 +82,10 @@ public struct Identification: Sendable {
     }
     return report
   }
+
+  private static func median(_ values: [Float]) -> Float {
+    values.isEmpty ? 0 : values.sorted()[values.count / 2]
+  }
 }
 
 /// A model's answers to labelled images.
@@ -70,22 +94,30 @@ struct Answers {
   let classes: [Int32]
   /// How far the label's logit is above the largest of the others; negative for wrong answers.
   let margins: [Float]
+  /// How far the largest logit is above the next one.
+  let leads: [Float]
 
   /// Reads a table of logits, (images, classes), row by row.
   init(_ logits: [Float], labels: [Int32]) {
     let width = logits.count / max(1, labels.count)
-    var (classes, margins) = ([Int32](), [Float]())
+    var (classes, margins, leads) = ([Int32](), [Float](), [Float]())
     for (image, label) in labels.enumerated() {
       let row = logits[image * width..<(image + 1) * width]
-      var (best, rival) = (0, -Float.infinity)
+      var (best, first, second) = (0, -Float.infinity, -Float.infinity)
       for (index, value) in row.enumerated() {
-        if value > row[row.startIndex + best] { best = index }
-        if index != Int(label) { rival = max(rival, value) }
+        if value > first {
+          (best, first, second) = (index, value, first)
+        } else if value > second {
+          second = value
+        }
       }
+      let own = row[row.startIndex + Int(label)]
       classes.append(Int32(best))
-      margins.append(row[row.startIndex + Int(label)] - rival)
+      leads.append(first - second)
+      margins.append(own - (best == Int(label) ? second : first))
     }
     self.classes = classes
     self.margins = margins
+    self.leads = leads
   }
 }

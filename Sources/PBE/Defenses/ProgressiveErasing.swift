@@ -35,20 +35,13 @@ public struct ProgressiveErasing: Sendable, Codable, Hashable {
     let extraSizes = sizes.map { max(1, min(count, Int($0 * Double(count)))) }
     session.plan(work: work(extraSizes, count))
 
-    // The infected model's logits, once; the same scorer then follows the weights as they are purified.
-    let before = try Scorer(session.weights, data: training)
-    let after = try Scorer(session.weights, data: training)
-    let agreementPlan = try AgreementPlan(before.logits, after.logits, on: session.weights.backend)
-    try session.score(before)
-    let infected = try session.weights.backend.read(before.logits)
-
+    var assessment = try TrainingSetAssessment(
+      session, training: training, labels: labels, isPoisoned: isPoisoned)
     _ = try session.makeTrainer(training, tuning)
-    var outcome = PurificationOutcome(count)
     var extra = Array(
       Permutation.of(count, seed: tuning.seed, purpose: RandomPurpose.extraSet).prefix(extraSizes[0]))
     for step in sizes.indices {
-      for index in extra { outcome.kept[index].append(step) }
-      var report = StepReport(step: step, extraSet: extra, isPoisoned: isPoisoned)
+      var report = assessment.begin(step: step, extraSet: extra)
       for epoch in 0..<epochs_per_step {
         let adversarial = step == 0 ? Int.max : epoch == 0 ? adversarial_batches : 0
         let passed = Double(step * epochs_per_step + epoch)
@@ -61,29 +54,12 @@ public struct ProgressiveErasing: Sendable, Codable, Hashable {
             rate: { tuning.schedule.rate(tuning.learning_rate, share: (passed + $0) / total) }))
       }
       report.adversarial_epochs = step == 0 ? epochs_per_step : 0
-      let agreement = try session.values("agreement-\(step)", scored: count) {
-        try session.score(after)
-        return try agreementPlan.run()
-      }
-      outcome.agreement = agreement.numbers
-      report.scoring_seconds = agreement.seconds
-      let purified = try session.values("logits-\(step)") {
-        try session.weights.backend.read(after.logits)
-      }.numbers
-      let found = Identification(
-        infected: infected, purified: purified, labels: labels, iterations: Identification.defaultIterations)
-      report.metrics = try session.finish(step: step)
-      report.identification = found.report(isPoisoned)
-      outcome.identification = found
-      report.agreement_auroc = isPoisoned.flatMap { truth in
-        areaUnderROC(scores: outcome.agreement.map { -$0 }, isPositive: truth)
-      }
-      outcome.steps.append(report)
+      _ = try assessment.finish(report)
       if step + 1 < sizes.count {
-        extra = Self.mostAgreeing(outcome.agreement, count: extraSizes[step + 1])
+        extra = Self.mostAgreeing(assessment.outcome.agreement, count: extraSizes[step + 1])
       }
     }
-    return outcome
+    return assessment.outcome
   }
 
   private func work(_ extraSizes: [Int], _ count: Int) -> Double {

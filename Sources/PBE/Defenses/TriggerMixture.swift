@@ -1,85 +1,109 @@
 import Foundation
 import Kernels
 
-/// Tells images with a trigger from the others by both models' logits: a mixture of two classes along one linear
-/// discriminant (Fisher's), fitted by expectation maximisation.
+/// Tells images with a trigger from others of the same label by both models' logits: a mixture of two classes along one
+/// linear discriminant (Fisher's), fitted by expectation maximisation.
 ///
 /// Where the infected model sees a trigger its logits don't follow from what the purified model sees, whatever the image
 /// shows. A discriminant of both models' logits weighs one against the other, so that it also finds triggered images whose
-/// label is right, which no disagreement of answers betrays. It starts from images that the infected model answers firmly
-/// and the purified one otherwise.
+/// label is right, which no disagreement of answers betrays. Images of labels that nobody suspects help: they show what
+/// logits without a trigger can be like.
 struct TriggerMixture {
-  /// The probability of each image to carry the trigger.
-  private(set) var probabilities: [Double]
-  /// The discriminant of each image; high is suspicious.
-  private(set) var scores: [Double]
-  /// The distance of the two classes' means, in their standard deviations' root mean square.
-  private(set) var separation = 0.0
-  /// The share of the images that the mixture gives to the trigger.
-  var share: Double { probabilities.reduce(0, +) / Double(max(1, probabilities.count)) }
+  /// The logarithm of the odds of each image to carry the trigger.
+  private(set) var logOdds: [Double]
+  private var probabilities: [Double]
+  private var scores: [Double]
 
   /// Fits the mixture.
   ///
   /// - Parameters:
-  ///   - logits: tables of (images, classes), row by row.
-  ///   - suspects: the images to start from as those with a trigger.
+  ///   - tables: logits of (images, classes), row by row.
+  ///   - rows: the images to tell apart.
+  ///   - suspects: for each of them, whether to start from it as one with a trigger.
+  ///   - reference: images without a trigger. All of them together count at most as much as `rows`.
   ///   - iterations: rounds of expectation maximisation.
-  init(_ logits: [[Float]], suspects: [Bool], iterations: Int) {
-    let count = suspects.count
+  init(
+    _ tables: [[Float]], classes: Int, rows: [Int], suspects: [Bool], reference: [Int], iterations: Int = 12
+  ) {
+    let count = rows.count
     probabilities = suspects.map { $0 ? 1 : 0 }
+    logOdds = suspects.map { $0 ? Self.certain : -Self.certain }
     scores = Array(repeating: 0, count: count)
-    let columns = logits.flatMap { table -> [[Double]] in
-      let width = table.count / max(1, count)
-      return (0..<width).map { column in (0..<count).map { Double(table[$0 * width + column]) } }
+    func columns(_ rows: [Int]) -> [[Double]] {
+      tables.flatMap { table in
+        (0..<classes).map { column in rows.map { Double(table[$0 * classes + column]) } }
+      }
     }
-    let moments = Self.moments(columns)
+    let own = columns(rows)
+    let clean = Self.Sums(
+      columns(reference), weight: min(1, Double(count) / Double(max(1, reference.count))))
+    let all = Self.Sums(own, weight: 1).adding(clean)
     for _ in 0..<iterations {
-      guard let direction = discriminant(columns, moments) else { return }
+      guard let direction = discriminant(own, all) else { return }
       for image in 0..<count { scores[image] = 0 }
-      for (column, weight) in zip(columns, direction) {
+      for (column, weight) in zip(own, direction) {
         for image in 0..<count { scores[image] += weight * column[image] }
       }
       guard expect() else { return }
     }
   }
 
-  /// The sums of products of each two columns.
-  private static func moments(_ columns: [[Double]]) -> [Double] {
-    let width = columns.count
-    var result = [Double](repeating: 0, count: width * width)
-    for a in 0..<width {
-      for b in 0...a {
-        var sum = 0.0
-        for (x, y) in zip(columns[a], columns[b]) { sum += x * y }
-        result[a * width + b] = sum
-        result[b * width + a] = sum
-      }
-    }
-    return result
+  static func probability(_ logOdds: Double) -> Double {
+    1 / (1 + exp(-max(-certain, min(certain, logOdds))))
   }
 
-  /// Fisher's discriminant of the two classes as they are; `nil` when one of them is empty.
-  private func discriminant(_ columns: [[Double]], _ moments: [Double]) -> [Double]? {
-    let width = columns.count
-    let count = Double(probabilities.count)
-    let ones = probabilities.reduce(0, +)
-    guard ones > 0.5, count - ones > 0.5 else { return nil }
-    var (high, low) = ([Double](), [Double]())
-    for column in columns {
-      var (a, all) = (0.0, 0.0)
-      for (value, probability) in zip(column, probabilities) {
-        a += probability * value
-        all += value
+  /// What counts as certain.
+  private static let certain = 50.0
+
+  /// Weighted sums over images: of each column, and of the products of each two.
+  private struct Sums {
+    var count: Double
+    var sums: [Double]
+    var products: [Double]
+
+    init(_ columns: [[Double]], weight: Double) {
+      let width = columns.count
+      count = weight * Double(columns.first?.count ?? 0)
+      sums = columns.map { weight * $0.reduce(0, +) }
+      products = [Double](repeating: 0, count: width * width)
+      for a in 0..<width {
+        for b in 0...a {
+          var sum = 0.0
+          for (x, y) in zip(columns[a], columns[b]) { sum += x * y }
+          products[a * width + b] = weight * sum
+          products[b * width + a] = weight * sum
+        }
       }
-      high.append(a / ones)
-      low.append((all - a) / (count - ones))
     }
-    var covariance = moments
+
+    func adding(_ other: Sums) -> Sums {
+      var result = self
+      result.count += other.count
+      for index in sums.indices { result.sums[index] += other.sums[index] }
+      for index in products.indices { result.products[index] += other.products[index] }
+      return result
+    }
+  }
+
+  /// Fisher's discriminant of the two classes as they are, `all` together; `nil` when one of them is empty.
+  private func discriminant(_ columns: [[Double]], _ all: Sums) -> [Double]? {
+    let width = columns.count
+    let ones = probabilities.reduce(0, +)
+    let others = all.count - ones
+    guard ones > 0.5, others > 0.5 else { return nil }
+    var (high, low) = ([Double](), [Double]())
+    for (column, sum) in zip(columns, all.sums) {
+      var own = 0.0
+      for (value, probability) in zip(column, probabilities) { own += probability * value }
+      high.append(own / ones)
+      low.append((sum - own) / others)
+    }
+    var covariance = all.products
     var trace = 0.0
     for a in 0..<width {
       for b in 0..<width {
-        covariance[a * width + b] =
-          (moments[a * width + b] - ones * high[a] * high[b] - (count - ones) * low[a] * low[b]) / count
+        covariance[a * width + b] -= ones * high[a] * high[b] + others * low[a] * low[b]
+        covariance[a * width + b] /= all.count
       }
       trace += covariance[a * width + a]
     }
@@ -91,6 +115,7 @@ struct TriggerMixture {
   private mutating func expect() -> Bool {
     let count = Double(probabilities.count)
     let ones = probabilities.reduce(0, +)
+    guard ones > 0.5, count - ones > 0.5 else { return false }
     var (high, low) = (0.0, 0.0)
     for (probability, score) in zip(probabilities, scores) {
       high += probability * score
@@ -106,17 +131,19 @@ struct TriggerMixture {
     highVariance /= ones
     lowVariance /= count - ones
     guard highVariance > 0, lowVariance > 0 else { return false }
-    separation = (high - low) / ((highVariance + lowVariance) / 2).squareRoot()
-    let (logHigh, logLow) = (log(ones / count), log(1 - ones / count))
+    let prior = log(ones / (count - ones)) + log(lowVariance / highVariance) / 2
     for (image, score) in scores.enumerated() {
       // Beyond either mean the nearer class has it: of two normal distributions the wider one would take both ends.
-      if score >= high || score <= low {
-        probabilities[image] = score >= high ? 1 : 0
-        continue
+      if score >= high {
+        logOdds[image] = Self.certain + score - high
+      } else if score <= low {
+        logOdds[image] = score - low - Self.certain
+      } else {
+        logOdds[image] =
+          prior - (score - high) * (score - high) / (2 * highVariance)
+          + (score - low) * (score - low) / (2 * lowVariance)
       }
-      let a = logHigh - (score - high) * (score - high) / (2 * highVariance) - log(highVariance) / 2
-      let b = logLow - (score - low) * (score - low) / (2 * lowVariance) - log(lowVariance) / 2
-      probabilities[image] = 1 / (1 + exp(max(-50, min(50, b - a))))
+      probabilities[image] = Self.probability(logOdds[image])
     }
     return true
   }

@@ -103,7 +103,7 @@ struct InfectCommand: ParsableCommand {
       architecture, width: width, classes: training.classes, channels: training.channels,
       height: training.height, imageWidth: training.width, mean: mean?.values.map(Float.init) ?? [],
       deviation: std?.values.map(Float.init) ?? [])
-    let paths = InfectionFiles(output)
+    let paths = RunFiles(output, record: "infect.json")
     let identity = try RunIdentity(
       InfectionSettings(
         architecture: architecture.rawValue, width: specification.width, mean: specification.mean,
@@ -111,9 +111,9 @@ struct InfectCommand: ParsableCommand {
         attack: try file?.encoded(), epochs: epochs,
         mask_epochs: file?.attack is Dynamic ? min(maskEpochs, epochs) : nil, training: settings,
         precision: backend.device.precision))
-    if resume, let record = try paths.finished(identity) {
+    if resume, let found = try paths.finished(identity, as: InfectionRecord.self) {
       log.info("\(paths.record) is there: the run is finished")
-      return try record.print(asJSON: common.json)
+      return try found.record.print(asJSON: common.json)
     }
     let weights = try Weights(specification.graph(), on: backend)
     try weights.initialise(seed: common.seed)
@@ -129,11 +129,8 @@ struct InfectCommand: ParsableCommand {
         TrainingRun.Goal(acc: goal.values[0] / 100, asr: (goal.values.dropFirst().first ?? 0) / 100)
       },
       checkpoint: paths.checkpoint, identity: identity)
-    if resume {
-      try paths.announce(run.resume(), device: backend.device.identifier, epochs: run.history.count, log)
-    } else if FileManager.default.fileExists(atPath: paths.checkpoint) {
-      log.warning("\(paths.checkpoint) is there, and will be replaced: --resume would go on from it")
-    }
+    paths.announce(
+      resuming: resume, from: resume ? try run.resume() : nil, on: backend.device.identifier, log)
     let cross = (poison?.crossCount).flatMap { $0 > 0 ? ", \($0) cross" : nil } ?? ""
     log.info(
       "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison?.count ?? 0) poisoned\(cross)"
@@ -148,7 +145,7 @@ struct InfectCommand: ParsableCommand {
       "seed": String(common.seed), "precision": backend.device.precision.rawValue,
     ]
     try ModelFile.save(weights, specification, provenance: provenance, to: paths.model)
-    if let file { try VictimTraining.save(file, to: paths, provenance: provenance) }
+    if let file { try VictimTraining.save(file, in: output, provenance: provenance) }
     let record = InfectionRecord(
       version: PBEGPU.version, device: backend.device.identifier, precision: backend.device.precision,
       seed: common.seed, dataset: data.dataset.rawValue, data_checksum: training.checksum,
@@ -161,17 +158,16 @@ struct InfectCommand: ParsableCommand {
   }
 
   private func observer(
-    _ evaluator: Evaluator, _ paths: InfectionFiles, log: @escaping (String) -> Void
+    _ evaluator: Evaluator, _ paths: RunFiles, log: @escaping (String) -> Void
   ) -> TrainingRun.Observer {
-    let remedy = "the same command with --resume goes on from \(paths.checkpoint)"
-    return TrainingRun.Observer(
+    TrainingRun.Observer(
       progress: { what, share in
-        try Interruption.check(remedy)
+        try Interruption.check(paths.remedy)
         Terminal.shared.progress(what, share)
       },
       evaluate: { what, share in
         try evaluator.evaluate { _ in
-          try Interruption.check(remedy)
+          try Interruption.check(paths.remedy)
           Terminal.shared.progress(what, share)
         }
       },

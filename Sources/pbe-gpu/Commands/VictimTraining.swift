@@ -28,15 +28,15 @@ enum VictimTraining {
       maskEpochs: maskEpochs, diversityWeight: dynamic.diversity)
   }
 
-  /// Writes the attack's file and, before it, the trigger that was trained.
-  static func save(_ attack: AttackFile, to paths: InfectionFiles, provenance: [String: String]) throws {
+  /// Writes attack.json and, before it, the trigger that was trained.
+  static func save(_ attack: AttackFile, in folder: String, provenance: [String: String]) throws {
     var attack = attack
     if var dynamic = attack.attack as? Dynamic, let trained = dynamic.live {
-      try trained.save(to: paths.generators, provenance: provenance)
-      dynamic.generators = paths.generators
+      let generators = "\(folder)/generators.safetensors"
+      try trained.save(to: generators, provenance: provenance)
+      dynamic.generators = generators
       attack.attack = dynamic
     }
-    let folder = URL(fileURLWithPath: paths.attack).deletingLastPathComponent().path
-    try AtomicFile.write(attack.encoded(in: folder), to: paths.attack)
+    try AtomicFile.write(attack.encoded(in: folder), to: "\(folder)/attack.json")
   }
 }

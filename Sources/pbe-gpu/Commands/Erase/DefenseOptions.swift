@@ -35,9 +35,9 @@ struct DefenseOptions: ParsableArguments {
 
   @Option(
     help:
-      "pbe: where the parameters come from. auto is pbe-gpu's own way of erasing, paper the paper's code. Other methods have one recipe."
+      "pbe: where the parameters come from. auto is pbe-gpu's own way of erasing, paper the paper's code. Default: auto."
   )
-  var recipe = DefenseRecipe.auto
+  var recipe: DefenseRecipe?
 
   @Option(help: "The learning rate. pbe --recipe auto: of the first step; the others keep their proportion.")
   var learningRate: Double?
@@ -109,9 +109,10 @@ struct DefenseOptions: ParsableArguments {
 
   /// An option that changes nothing would be believed to.
   private func checkThatOptionsApply() throws {
-    let isAutomatic = method == .pbe && recipe == .auto
+    let isAutomatic = method == .pbe && recipe != .paper
     let isPaper = method == .pbe && recipe == .paper
     let given: [(name: String, isGiven: Bool, applies: Bool, whom: String)] = [
+      ("--recipe", recipe != nil, method == .pbe, "--method pbe"),
       ("--schedule", schedule != nil, !isAutomatic, "--recipe paper and the other methods"),
       ("--epochs", epochs != nil, !isAutomatic, "--recipe paper and the other methods"),
       ("--initial-fraction", initialFraction != nil, isPaper, "--recipe paper"),

@@ -75,7 +75,7 @@ struct EraseCommand: ParsableCommand {
     let set = try trainingSet(attackFile)
     let relapse = try relapseSet(set)
     let plan = defense.plan(flips: data.flips, seed: common.seed)
-    let paths = ErasureFiles(output)
+    let paths = files
     let settings = ErasureSettings(
       defense: plan, model_checksum: file.state.checksum, dataset: data.dataset.rawValue,
       data_checksum: set.images.checksum, test_checksum: test.checksum, attack: try attackFile?.encoded(),
@@ -83,9 +83,9 @@ struct EraseCommand: ParsableCommand {
       relapse: self.relapse,
       precision: backend.device.precision)
     let identity = try RunIdentity(settings)
-    if resume, let record = try paths.finished(identity) {
-      log.info("\(paths.report) is there: the run is finished")
-      return try Self.print(record, asJSON: common.json)
+    if resume, let found = try paths.finished(identity, as: ErasureSummary.self) {
+      log.info("\(paths.record) is there: the run is finished")
+      return try Self.print(found.text, asJSON: common.json)
     }
     let weights = try file.weights(on: backend, place: model.model)
     let evaluator = try Evaluator(weights, test: test, attack: attackFile)
@@ -96,11 +96,8 @@ struct EraseCommand: ParsableCommand {
     let session = DefenseSession(
       weights, observer: observer(weights, file.specification, evaluator, log), checkpoint: paths.checkpoint,
       identity: identity)
-    if resume {
-      try paths.announce(session.resume(), device: backend.device.identifier, log)
-    } else if FileManager.default.fileExists(atPath: paths.checkpoint) {
-      log.warning("\(paths.checkpoint) is there, and will be replaced: --resume would go on from it")
-    }
+    paths.announce(
+      resuming: resume, from: resume ? try session.resume() : nil, on: backend.device.identifier, log)
     var record = ErasureRecord(
       settings: settings, settings_checksum: identity.checksum, device: backend.device, seed: common.seed,
       model: model.model, training: set, before: before)
@@ -112,7 +109,7 @@ struct EraseCommand: ParsableCommand {
     record.relapse = try relapse.flatMap { try relapsed(weights, $0, evaluator, log) }
     record.seconds = session.seconds
     let text = try Output.text(record) + "\n"
-    try AtomicFile.write(text, to: paths.report)
+    try AtomicFile.write(text, to: paths.record)
     paths.removeCheckpoint()
     try Self.print(text, asJSON: common.json)
   }
@@ -123,31 +120,30 @@ struct EraseCommand: ParsableCommand {
     _ log: Logger
   ) throws {
     let backend = session.weights.backend
+    let truth = set.poison
+    let labels = truth?.labels ?? set.images.labels
+    func training() throws -> DeviceImages {
+      log.info(
+        "pbe: \(set.images.count) training images, \(truth.map { "\($0.count) poisoned" } ?? "poison unknown")"
+      )
+      return try set.onDevice(backend)
+    }
+    let outcome: PurificationOutcome
     switch plan {
     case .cleanFineTuning(let tuning):
       let images = try cleanImages(set)
       log.info("\(defense.method.rawValue): \(images.count) clean images, \(tuning.epochs) epochs")
       record.steps = try tuning.run(
         session, clean: DeviceImages(images, on: backend), labels: images.labels)
-    case .paper, .automatic:
-      let truth = set.poison
-      let labels = truth?.labels ?? set.images.labels
-      log.info(
-        "pbe: \(set.images.count) training images, \(truth.map { "\($0.count) poisoned" } ?? "poison unknown")"
-      )
-      let training = try set.onDevice(backend)
-      let outcome: PurificationOutcome
-      if case .paper(let pbe) = plan {
-        outcome = try pbe.run(session, training: training, labels: labels, isPoisoned: truth?.isPoisoned)
-      } else if case .automatic(let pbe) = plan {
-        outcome = try pbe.run(session, training: training, labels: labels, isPoisoned: truth?.isPoisoned)
-      } else {
-        return
-      }
-      record.steps = outcome.steps
-      record.identification = outcome.identification?.report(truth?.isPoisoned)
-      try AgreementTable.write(outcome, labels: labels, to: "\(output)/agreement.csv")
+      return
+    case .paper(let pbe):
+      outcome = try pbe.run(session, training: training(), labels: labels, isPoisoned: truth?.isPoisoned)
+    case .automatic(let pbe):
+      outcome = try pbe.run(session, training: training(), labels: labels, isPoisoned: truth?.isPoisoned)
     }
+    record.steps = outcome.steps
+    record.identification = outcome.identification?.report(truth?.isPoisoned)
+    try AgreementTable.write(outcome, labels: labels, to: "\(output)/agreement.csv")
   }
 
   /// The training set with its poison, for `--relapse`. Throws `usage` where nobody knows the poison.
@@ -206,7 +202,7 @@ struct EraseCommand: ParsableCommand {
 
   private func measure(_ evaluator: Evaluator, _ what: String, _ log: Logger) throws -> Metrics {
     let metrics = try evaluator.evaluate { done in
-      try Interruption.check(remedy)
+      try Interruption.check(files.remedy)
       Terminal.shared.progress("evaluating", Double(done) / Double(evaluator.imageCount))
     }
     Terminal.shared.clear()
@@ -219,7 +215,7 @@ struct EraseCommand: ParsableCommand {
   ) -> DefenseObserver {
     var observer = DefenseObserver()
     observer.progress = { what, share in
-      try Interruption.check(remedy)
+      try Interruption.check(files.remedy)
       Terminal.shared.progress(what, share)
     }
     observer.log = { log.info("\($0)") }
@@ -230,10 +226,7 @@ struct EraseCommand: ParsableCommand {
     return observer
   }
 
-  /// What to do after an interruption.
-  private var remedy: String {
-    "the same command with --resume goes on from \(ErasureFiles(output).checkpoint)"
-  }
+  private var files: RunFiles { RunFiles(output, record: "report.json") }
 
   private func save(_ weights: Weights, _ specification: NetworkSpecification, to path: String) throws {
     try ModelFile.save(

@@ -1,6 +1,4 @@
-import Foundation
 import Kernels
-import Logging
 import PBE
 
 /// Everything that the result of an erasure depends on, but for the device.
@@ -44,7 +42,7 @@ struct ErasureRecord: Encodable {
 }
 
 /// The part of `report.json` that is printed as a table.
-struct ErasureSummary: Decodable {
+struct ErasureSummary: RunRecord {
   var before: Metrics, after: Metrics, der: Double?, relapse: Metrics?
   var identification: Identification.Report?
   var settings_checksum: String
@@ -60,37 +58,4 @@ extension Identification.Report {
     }
     return text
   }
-}
-
-/// The files in the output folder of an erasure.
-struct ErasureFiles {
-  let model: String, report: String, checkpoint: String
-
-  init(_ folder: String) {
-    model = "\(folder)/model.safetensors"
-    report = "\(folder)/report.json"
-    checkpoint = "\(folder)/checkpoint.safetensors"
-  }
-
-  /// The record of a run that has written all its files, as text; `nil` when there is none, or it is of another run.
-  func finished(_ identity: RunIdentity) throws -> String? {
-    guard FileManager.default.fileExists(atPath: report), FileManager.default.fileExists(atPath: model) else {
-      return nil
-    }
-    let bytes = try InputFile.read(report, limit: 1 << 28, remedy: "delete the file to start over")
-    let found = try? JSONDecoder().decode(ErasureSummary.self, from: Data(bytes))
-    return found?.settings_checksum == identity.checksum ? String(decoding: bytes, as: UTF8.self) : nil
-  }
-
-  /// Says from where a run goes on; `origin` is the device that the checkpoint was written on.
-  func announce(_ origin: String?, device: String, _ log: Logger) throws {
-    guard let origin else { return log.info("there is no checkpoint in \(checkpoint): starting") }
-    log.info("going on from \(checkpoint)")
-    if origin != device {
-      log.warning(
-        "the checkpoint is from \(origin): the result will differ by rounding from a run on one device")
-    }
-  }
-
-  func removeCheckpoint() { try? FileManager.default.removeItem(atPath: checkpoint) }
 }

@@ -1,0 +1,65 @@
+import Kernels
+
+/// What a progressive defense learns of the training set by scoring it after each step.
+struct TrainingSetAssessment {
+  /// The infected model's logits, (images, classes), row by row.
+  let infected: [Float]
+  private(set) var outcome: PurificationOutcome
+  private let session: DefenseSession
+  private let labels: [Int32]
+  private let isPoisoned: [Bool]?
+  private let after: Scorer
+  private let agreement: AgreementPlan
+
+  /// Scores the session's model, which is the infected one still.
+  ///
+  /// - Parameters:
+  ///   - labels: those of the training set.
+  ///   - isPoisoned: the truth, for the report only; `nil` where nobody knows.
+  init(
+    _ session: DefenseSession, training: DeviceImages, labels: [Int32], isPoisoned: [Bool]?
+  ) throws {
+    self.session = session
+    self.labels = labels
+    self.isPoisoned = isPoisoned
+    outcome = PurificationOutcome(training.count)
+    let before = try Scorer(session.weights, data: training)
+    after = try Scorer(session.weights, data: training)
+    agreement = try AgreementPlan(before.logits, after.logits, on: session.weights.backend)
+    try session.score(before)
+    infected = try session.weights.backend.read(before.logits)
+  }
+
+  /// A new step's report. `taught` are the labels that it fine-tunes `extraSet` on, where those are not the training set's.
+  mutating func begin(step: Int, extraSet: [Int], taught: [Int32]? = nil) -> StepReport {
+    var report = StepReport(step: step, extraSet: extraSet, isPoisoned: isPoisoned)
+    let relabelled = taught.map { taught in extraSet.filter { taught[$0] != labels[$0] } } ?? []
+    if taught != nil { report.relabelled = relabelled.count }
+    let unchanged = Set(extraSet).subtracting(relabelled)
+    for index in unchanged { outcome.kept[index].append(step) }
+    return report
+  }
+
+  /// Scores the model as the step has left it, saves and measures it, and completes the step's report.
+  mutating func finish(_ report: StepReport) throws -> Identification {
+    var report = report
+    let scores = try session.values("agreement-\(report.step)", scored: labels.count) {
+      try session.score(after)
+      return try agreement.run()
+    }
+    let purified = try session.values("logits-\(report.step)") {
+      try session.weights.backend.read(after.logits)
+    }.numbers
+    let found = Identification(infected: infected, purified: purified, labels: labels)
+    report.metrics = try session.finish(step: report.step)
+    report.scoring_seconds = scores.seconds
+    report.identification = found.report(isPoisoned)
+    report.agreement_auroc = isPoisoned.flatMap { truth in
+      areaUnderROC(scores: scores.numbers.map { -$0 }, isPositive: truth)
+    }
+    outcome.agreement = scores.numbers
+    outcome.identification = found
+    outcome.steps.append(report)
+    return found
+  }
+}

@@ -1,0 +1,58 @@
+import Foundation
+import Kernels
+import Logging
+import PBE
+
+/// A record that tells whose run it is of.
+protocol RunRecord: Decodable {
+  /// ``RunIdentity/checksum``.
+  var settings_checksum: String { get }
+}
+
+/// The files in the output folder of a run that can go on after an interruption.
+struct RunFiles {
+  let model: String, record: String, checkpoint: String
+
+  /// Those in `folder`; `record` is the name of the one that tells how the run went.
+  init(_ folder: String, record name: String) {
+    model = "\(folder)/model.safetensors"
+    record = "\(folder)/\(name)"
+    checkpoint = "\(folder)/checkpoint.safetensors"
+  }
+
+  /// The record of a run that has written all its files, and its text; `nil` when there is none, or it is of another run.
+  func finished<Record: RunRecord>(
+    _ identity: RunIdentity, as type: Record.Type = Record.self
+  ) throws -> (record: Record, text: String)? {
+    guard FileManager.default.fileExists(atPath: record), FileManager.default.fileExists(atPath: model) else {
+      return nil
+    }
+    let bytes = try InputFile.read(record, limit: 1 << 28, remedy: "delete the file to start over")
+    guard let found = try? JSONDecoder().decode(type, from: Data(bytes)),
+      found.settings_checksum == identity.checksum
+    else { return nil }
+    return (found, String(decoding: bytes, as: UTF8.self))
+  }
+
+  /// Says from where a run goes on, or that it could: `origin` is the device that the checkpoint was written on, `nil`
+  /// without one.
+  func announce(resuming: Bool, from origin: String?, on device: String, _ log: Logger) {
+    guard resuming else {
+      if FileManager.default.fileExists(atPath: checkpoint) {
+        log.warning("\(checkpoint) is there, and will be replaced: --resume would go on from it")
+      }
+      return
+    }
+    guard let origin else { return log.info("there is no checkpoint in \(checkpoint): starting") }
+    log.info("going on from \(checkpoint)")
+    if origin != device {
+      log.warning(
+        "the checkpoint is from \(origin): the result will differ by rounding from a run on one device")
+    }
+  }
+
+  /// What to do after an interruption.
+  var remedy: String { "the same command with --resume goes on from \(checkpoint)" }
+
+  func removeCheckpoint() { try? FileManager.default.removeItem(atPath: checkpoint) }
+}
