@@ -7,7 +7,8 @@ import Kernels
 /// - Step 0 fine-tunes, partly on adversarial examples, on images that the infected model answers as they are labelled,
 ///   but not firmly: a trigger makes answers firm.
 /// - Each later step asks ``Identification`` for the images with a trigger, gives them the answers of the purified model
-///   so far as labels, and fine-tunes on all images. Images with the trigger and many labels teach that it means nothing.
+///   so far as labels, and fine-tunes on all images but those that it answers as they were labelled. Images with the
+///   trigger and many labels teach that it means nothing.
 public struct AutomaticErasing: Sendable, Codable, Hashable {
   /// How it fine-tunes; the learning rates are those of `learning_rates`.
   public var tuning: TrainingSettings
@@ -19,6 +20,23 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   public var epochs = [2, 2, 3]
   /// The learning rate that each step begins with; it falls to a fifth of it along half a cosine, in the last step to zero.
   public var learning_rates: [Float] = [0.05, 0.05, 0.03]
+
+  /// Parts that are left out, to see what they are worth.
+  public var without: [Part] = []
+
+  /// A part of the recipe that can be left out.
+  public enum Part: String, Sendable, Codable, CaseIterable {
+    /// The adversarial batches of step 0: all are plain.
+    case adversarial
+    /// The choice of unfirm answers in step 0: as many images at random.
+    case band
+    /// ``TriggerMixture``: only those images of suspected labels are suggested that the models dispute.
+    case mixture
+    /// New labels for suggested images: they are left out.
+    case relabelling
+    /// The second identification: the last step uses that of the first.
+    case repetition
+  }
 
   /// The defaults.
   public init() {
@@ -41,6 +59,11 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       session, training: training, labels: labels, isPoisoned: isPoisoned)
     let margins = Answers(assessment.infected, labels: labels).margins
     var (extra, taught) = (Self.unfirm(margins, labels: labels, band), labels)
+    if without.contains(.band) {
+      extra = Permutation.of(count, seed: tuning.seed, purpose: RandomPurpose.extraSet).prefix(extra.count)
+        .sorted()
+    }
+    let adversarial = without.contains(.adversarial) ? 0 : adversarial_every
     for step in epochs.indices {
       var report = assessment.begin(step: step, extraSet: extra, taught: taught)
       _ = try session.makeTrainer(DeviceImages(sharing: training, labels: taught), tuning)
@@ -48,12 +71,16 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
         report.add(
           try session.epoch(
             on: extra, label: "step \(step + 1)/\(epochs.count), epoch \(epoch + 1)/\(epochs[step])",
-            isAdversarial: { step == 0 && adversarial_every > 0 && $0 % adversarial_every == 0 },
+            isAdversarial: { step == 0 && adversarial > 0 && $0 % adversarial == 0 },
             rate: { rate(step, share: (Double(epoch) + $0) / Double(epochs[step])) }))
       }
-      let found = try assessment.finish(report)
-      extra = Array(0..<count)
+      let found = try assessment.finish(report, usesMixture: !without.contains(.mixture))
+      if step > 0 && without.contains(.repetition) { continue }
       taught = labels.indices.map { found.suggested[$0] ? found.answers[$0] : labels[$0] }
+      // Where the purified model still answers as the attacker wants, nobody knows a better label.
+      extra = labels.indices.filter { index in
+        !found.suggested[index] || taught[index] != labels[index] && !without.contains(.relabelling)
+      }
     }
     return assessment.outcome
   }
@@ -77,7 +104,8 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
 
   private func work(_ count: Int) -> Double {
     let first = (band[1] - band[0]) * Double(count * epochs[0])
-    let adversarial = adversarial_every > 0 ? first / Double(adversarial_every) : 0
+    let adversarial =
+      adversarial_every > 0 && !without.contains(.adversarial) ? first / Double(adversarial_every) : 0
     return Double(count) * DefenseSession.scoringCost * Double(epochs.count + 1) + first
       + adversarial * (DefenseSession.cost(adversarial: true, tuning) - 1)
       + Double(count * epochs.dropFirst().reduce(0, +))

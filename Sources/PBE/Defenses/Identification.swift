@@ -10,9 +10,13 @@ public struct Identification: Sendable {
   /// A label is suspected when this share of its images, and so many, are answered firmly as labelled by the infected
   /// model, and firmly otherwise by the purified one. Of a label that nobody had poisoned at most 1% were.
   static let suspectedShare = 0.015, suspectedImages = 5
+  /// An image of a suspected label is suggested unless it is less probable than this that it carries the trigger. A false
+  /// suspicion costs a defense little: the purified model's answer to a clean image is mostly its label.
+  static let clearedBelow = 0.1
+
   /// Of each image, the probability that it carries a trigger.
   public let probabilities: [Double]
-  /// The images that are suggested to be poisoned: those that more probably carry a trigger than not.
+  /// The images that are suggested to be poisoned: those of suspected labels that are not cleared.
   public let suggested: [Bool]
   /// The answer of the purified model to each image.
   public let answers: [Int32]
@@ -38,7 +42,8 @@ public struct Identification: Sendable {
   ///   - infected: the infected model's logits, (images, classes), row by row.
   ///   - purified: the purified model's.
   ///   - labels: the training set's.
-  public init(infected: [Float], purified: [Float], labels: [Int32]) {
+  ///   - usesMixture: whether it looks for the images of suspected labels that the models don't dispute, too.
+  public init(infected: [Float], purified: [Float], labels: [Int32], usesMixture: Bool = true) {
     let before = Answers(infected, labels: labels)
     let after = Answers(purified, labels: labels)
     let firmBefore = Self.median(before.margins)
@@ -56,7 +61,7 @@ public struct Identification: Sendable {
     for images in suspected.values {
       let mixture = TriggerMixture(
         [infected, purified], classes: infected.count / labels.count, rows: images,
-        suspects: images.map { disputed[$0] }, reference: others)
+        suspects: images.map { disputed[$0] }, reference: others, iterations: usesMixture ? 12 : 0)
       for (image, logOdds) in zip(images, mixture.logOdds) {
         probabilities[image] = TriggerMixture.probability(logOdds)
         scores[image] = logOdds
@@ -66,7 +71,7 @@ public struct Identification: Sendable {
     self.scores = scores
     self.labels = suspected.keys.sorted()
     answers = after.classes
-    suggested = probabilities.map { $0 > 0.5 }
+    suggested = probabilities.map { $0 > Self.clearedBelow }
   }
 
   /// The record, with the truth where it is known.

@@ -41,7 +41,7 @@ struct TrainingSetAssessment {
   }
 
   /// Scores the model as the step has left it, saves and measures it, and completes the step's report.
-  mutating func finish(_ report: StepReport) throws -> Identification {
+  mutating func finish(_ report: StepReport, usesMixture: Bool = true) throws -> Identification {
     var report = report
     let scores = try session.values("agreement-\(report.step)", scored: labels.count) {
       try session.score(after)
@@ -50,7 +50,8 @@ struct TrainingSetAssessment {
     let purified = try session.values("logits-\(report.step)") {
       try session.weights.backend.read(after.logits)
     }.numbers
-    let found = Identification(infected: infected, purified: purified, labels: labels)
+    let found = Identification(
+      infected: infected, purified: purified, labels: labels, usesMixture: usesMixture)
     report.metrics = try session.finish(step: report.step)
     report.scoring_seconds = scores.seconds
     report.identification = found.report(isPoisoned)

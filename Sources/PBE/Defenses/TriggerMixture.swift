@@ -21,7 +21,7 @@ struct TriggerMixture {
   ///   - rows: the images to tell apart.
   ///   - suspects: for each of them, whether to start from it as one with a trigger.
   ///   - reference: images without a trigger. All of them together count at most as much as `rows`.
-  ///   - iterations: rounds of expectation maximisation.
+  ///   - iterations: rounds of expectation maximisation; 0 leaves everything as it starts.
   init(
     _ tables: [[Float]], classes: Int, rows: [Int], suspects: [Bool], reference: [Int], iterations: Int = 12
   ) {

@@ -13,6 +13,8 @@ enum DefenseMethod: String, ExpressibleByArgument, CaseIterable, Codable {
 /// Where the parameters of a method come from.
 enum DefenseRecipe: String, ExpressibleByArgument, CaseIterable, Codable { case auto, paper }
 
+extension AutomaticErasing.Part: ExpressibleByArgument {}
+
 /// A defense with all its parameters.
 enum DefensePlan: Encodable {
   case paper(ProgressiveErasing)
@@ -81,6 +83,11 @@ struct DefenseOptions: ParsableArguments {
   @Option(help: "pbe --recipe paper: adversarial batches at the beginning of each later step. Default: 31.")
   var adversarialBatches: Int?
 
+  @Option(
+    help:
+      "pbe --recipe auto: leave out a part, to see what it is worth; may be repeated.")
+  var without: [AutomaticErasing.Part] = []
+
   @Option(help: "aft: the first epochs, which train on adversarial examples. Default: 3.")
   var adversarialEpochs: Int?
 
@@ -118,6 +125,7 @@ struct DefenseOptions: ParsableArguments {
       ("--initial-fraction", initialFraction != nil, isPaper, "--recipe paper"),
       ("--keep-rates", keepRates != nil, isPaper, "--recipe paper"),
       ("--adversarial-batches", adversarialBatches != nil, isPaper, "--recipe paper"),
+      ("--without", !without.isEmpty, isAutomatic, "--recipe auto"),
       ("--adversarial-epochs", adversarialEpochs != nil, method == .aft, "--method aft"),
     ]
     for option in given where option.isGiven && !option.applies {
@@ -142,6 +150,7 @@ struct DefenseOptions: ParsableArguments {
     case .pbe:
       var pbe = AutomaticErasing()
       adjust(&pbe.tuning, flips: flips, seed: seed)
+      pbe.without = AutomaticErasing.Part.allCases.filter(without.contains)
       if let learningRate, let first = pbe.learning_rates.first {
         pbe.learning_rates = pbe.learning_rates.map { $0 * Float(learningRate) / first }
       }
