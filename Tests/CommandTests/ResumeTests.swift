@@ -159,6 +159,10 @@ extension CommandTests {
       #expect(try states(keeping) == ["badnet-seed0": "recorded"])
       #expect(try Program.succeed(keeping).error.contains("its record kept"))
       #expect(folder.names("runs/badnet-seed0").isEmpty && folder.bytes("records/badnet-seed0.json") == kept)
+      // A damaged one is not taken for a run that was never made.
+      try folder.write("records/badnet-seed0.json", Array("{".utf8))
+      try Program.fail(65, ["badnet-seed0.json", "no record of a cell"], keeping, ignoringOutput: true)
+      try folder.write("records/badnet-seed0.json", Array(kept))
       _ = try Program.succeed(keeping + ["--remake"])
       #expect(folder.bytes("runs/badnet-seed0/model.safetensors") == model)
       try Program.fail(64, ["--only"], arguments + ["--only", "x"])

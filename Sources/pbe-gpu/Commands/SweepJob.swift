@@ -14,7 +14,7 @@ struct SweepJob {
   /// on to the child, which leaves a checkpoint. Throws what went wrong, and `interrupted`.
   func run(_ log: Logger, _ place: String) throws {
     if try isSettled(log, place) { return }
-    let isNew = folder.state == .missing
+    let isNew = try folder.state == .missing
     try Output.makeDirectory(folder.path)
     guard let lock = try CellLock(folder.path) else {
       return log.info("\(place): another process is at it")
@@ -30,7 +30,7 @@ struct SweepJob {
   }
 
   private func isSettled(_ log: Logger, _ place: String) throws -> Bool {
-    switch folder.state {
+    switch try folder.state {
     case .finished:
       log.info("\(place): is finished")
       return true

@@ -116,17 +116,19 @@ public struct SweepCellFolder: Sendable {
   public var logPath: String { "\(path)/log.txt" }
   private var statePath: String { "\(path)/cell.json" }
 
-  /// How far the cell is.
+  /// How far the cell is. Throws `badData` when its kept record can't be read.
   public var state: State {
-    let own = record
-    if InputFile.exists(recordPath) {
-      return own.map(fits) ?? true ? .finished : .changed
+    get throws {
+      let own = record
+      if InputFile.exists(recordPath) {
+        return own.map(fits) ?? true ? .finished : .changed
+      }
+      if CellLock.isHeld(path) { return .running }
+      if let kept = try kept { return fits(kept.cell) ? .recorded : .changed }
+      guard let own else { return InputFile.exists("\(path)/checkpoint.safetensors") ? .started : .missing }
+      return own.status.map { $0 != 0 && $0 != PBEError.Kind.interrupted.rawValue } ?? false
+        ? .failed : .started
     }
-    if CellLock.isHeld(path) { return .running }
-    if let kept = try? kept { return fits(kept.cell) ? .recorded : .changed }
-    guard let own else { return InputFile.exists("\(path)/checkpoint.safetensors") ? .started : .missing }
-    return own.status.map { $0 != 0 && $0 != PBEError.Kind.interrupted.rawValue } ?? false
-      ? .failed : .started
   }
 
   private func fits(_ record: SweepCellRecord) -> Bool {
@@ -184,7 +186,7 @@ public struct SweepCellFolder: Sendable {
 
   /// Keeps the record of a finished cell for good, where that is asked for. Throws as ``AtomicFile`` does.
   public func keep() throws {
-    guard let keptPath, state == .finished else { return }
+    guard let keptPath, try state == .finished else { return }
     let record = try InputFile.read(recordPath, limit: 1 << 28, remedy: Self.remedy)
     let cell = SweepCellRecord(command: command, options: cell.options, status: 0)
     let encoder = JSONEncoder()

@@ -26,7 +26,7 @@ public struct SweepResults {
     self.file = file
     rows = try file.cells.map { cell in
       let folder = SweepCellFolder(cell, command: file.command, output: output, records: records)
-      let state = folder.state
+      let state = try folder.state
       return Row(
         cell: cell, state: state, values: try folder.values(state),
         error: state == .failed ? folder.record?.error : nil)
