@@ -86,14 +86,16 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   }
 
   /// Images that are answered rightly, but not firmly: of each label those within `band`, as shares of the right ones in
-  /// order of their margins.
+  /// order of their margins, but of none more than that share of the labels' mean. An attacker's label has too many.
   static func unfirm(_ margins: [Float], labels: [Int32], _ band: [Double]) -> [Int] {
     let right = labels.indices.filter { margins[$0] > 0 }
     let byLabel = Dictionary(grouping: right) { labels[$0] }
+    let most = (band[1] - band[0]) * Double(right.count) / Double(max(1, byLabel.count))
     return byLabel.values.flatMap { images -> ArraySlice<Int> in
       let order = images.sorted { (margins[$0], $0) < (margins[$1], $1) }
       let (low, high) = (band[0] * Double(order.count), band[1] * Double(order.count))
-      return order[Int(low)..<max(Int(low), min(order.count, Int(high.rounded(.up))))]
+      let slice = order[Int(low)..<max(Int(low), min(order.count, Int(high.rounded(.up))))]
+      return slice.prefix(Int(most.rounded(.up)))
     }.sorted()
   }
 

@@ -48,10 +48,12 @@ public struct Identification: Sendable {
     let after = Answers(purified, labels: labels)
     let firmBefore = Self.median(before.margins)
     let firmAfter = Self.median(after.leads)
-    let disputed = labels.indices.map { before.margins[$0] >= firmBefore && after.margins[$0] < 0 }
+    let isDisputed = after.margins.map { $0 < 0 }
     let byLabel = Dictionary(grouping: labels.indices) { labels[$0] }
     let suspected = byLabel.filter { _, images in
-      let firmly = images.count { disputed[$0] && after.leads[$0] >= firmAfter }
+      let firmly = images.count {
+        isDisputed[$0] && before.margins[$0] >= firmBefore && after.leads[$0] >= firmAfter
+      }
       return firmly >= Self.suspectedImages && Double(firmly) >= Self.suspectedShare * Double(images.count)
     }
     let others = labels.indices.filter { suspected[labels[$0]] == nil }
@@ -61,7 +63,7 @@ public struct Identification: Sendable {
     for images in suspected.values {
       let mixture = TriggerMixture(
         [infected, purified], classes: infected.count / labels.count, rows: images,
-        suspects: images.map { disputed[$0] }, reference: others, iterations: usesMixture ? 12 : 0)
+        suspects: images.map { isDisputed[$0] }, reference: others, iterations: usesMixture ? 12 : 0)
       for (image, logOdds) in zip(images, mixture.logOdds) {
         probabilities[image] = TriggerMixture.probability(logOdds)
         scores[image] = logOdds

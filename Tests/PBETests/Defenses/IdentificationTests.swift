@@ -40,6 +40,9 @@ struct IdentificationTests {
     #expect(try #require(report.tpr) > 0.95 && (try #require(report.fpr)) < 0.01)
     let unsuspected = found.suggested.indices.filter { made.truth[$0] && $0 % 5 == 2 }
     #expect(unsuspected.count { found.suggested[$0] } > unsuspected.count * 8 / 10)
+    let disputed = Identification(
+      infected: made.infected, purified: made.purified, labels: made.labels, usesMixture: false)
+    #expect(!unsuspected.contains { disputed.suggested[$0] } && disputed.labels == [2])
     #expect(found.answers.count == 40_000 && found.labels == [2])
     let unknown = found.report(nil)
     #expect(unknown.auroc == nil && unknown.tpr == nil && unknown.suggested == report.suggested)
@@ -101,6 +104,10 @@ struct IdentificationTests {
     let labels: [Int32] = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
     #expect(AutomaticErasing.unfirm(margins, labels: labels, [0, 0.5]) == [2, 3, 4, 6, 7])
     #expect(AutomaticErasing.unfirm(margins, labels: labels, [0.25, 0.5]) == [3, 4, 7])
+    // Nor is one label of far more images than the mean of the others.
+    #expect(
+      AutomaticErasing.unfirm((1...10).map { Float($0) }, labels: [0, 0, 0, 0, 0, 0, 0, 0, 1, 1], [0, 1])
+        == [0, 1, 2, 3, 4, 8, 9])
     #expect(AutomaticErasing.unfirm([-1, -2], labels: [0, 0], [0, 1]) == [])
   }
 

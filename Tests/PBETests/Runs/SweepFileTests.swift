@@ -87,27 +87,27 @@ struct SweepFileTests {
     let file = try load(Self.example)
     try TestFiles.withDirectory { directory in
       let folder = SweepCellFolder(file.cells[0], command: "infect", output: directory.path)
-      #expect(folder.state == .missing)
+      #expect(try folder.state == .missing)
       try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
       do {
         let lock = try CellLock(folder.path)
         #expect(lock != nil)
-        #expect(folder.state == .running)
+        #expect(try folder.state == .running)
         #expect(try CellLock(folder.path) == nil)
         withExtendedLifetime(lock) {}
       }
       try folder.write(status: nil)
-      #expect(folder.state == .started)
+      #expect(try folder.state == .started)
       try folder.write(status: 75, error: "interrupted")
-      #expect(folder.state == .started)
+      #expect(try folder.state == .started)
       try folder.write(status: 65, error: "bad")
-      #expect(folder.state == .failed && folder.record?.error == "bad")
+      #expect(try folder.state == .failed && folder.record?.error == "bad")
       try folder.write(status: 0)
       try AtomicFile.write("{}", to: folder.recordPath)
-      #expect(folder.state == .finished)
+      #expect(try folder.state == .finished)
       var other = file.cells[0]
       other.set(["epochs": .text("31")])
-      #expect(SweepCellFolder(other, command: "infect", output: directory.path).state == .changed)
+      #expect(try SweepCellFolder(other, command: "infect", output: directory.path).state == .changed)
     }
   }
 
@@ -120,25 +120,25 @@ struct SweepFileTests {
       let folder = SweepCellFolder(file.cells[0], command: "infect", output: output, records: records)
       try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
       try folder.keep()
-      #expect(folder.state == .missing, "there is nothing to keep yet")
+      #expect(try folder.state == .missing, "there is nothing to keep yet")
       try folder.write(status: 0)
       try AtomicFile.write(#"{"metrics": {"acc": 0.85}, "seconds": 3}"#, to: folder.recordPath)
       try folder.keep()
-      #expect(folder.state == .finished)
+      #expect(try folder.state == .finished)
       let values = try folder.values(.finished)
       try FileManager.default.removeItem(atPath: folder.path)
-      #expect(folder.state == .recorded)
+      #expect(try folder.state == .recorded)
       #expect(try folder.values(.recorded) == values && values["metrics.acc"] == "0.85")
       let results = try SweepResults(file, output: output, records: records)
       #expect(results.rows[0].state == .recorded && results.markdown.contains("| 85.00 |"))
       var other = file.cells[0]
       other.set(["epochs": .text("31")])
       #expect(
-        SweepCellFolder(other, command: "infect", output: output, records: records).state == .changed)
-      // A damaged record is no record: the run is made anew.
+        try SweepCellFolder(other, command: "infect", output: output, records: records).state == .changed)
+      // A damaged record is not taken for none.
       let path = try #require(folder.keptPath)
       try AtomicFile.write("{}", to: path)
-      #expect(folder.state == .missing)
+      #expect { try folder.state } throws: { ($0 as? PBEError)?.kind == .badData }
     }
   }
 
