@@ -5,7 +5,7 @@ import Kernels
 /// better model finds the poison better; unlike it, it uses the poison that it has found.
 ///
 /// - Step 0 fine-tunes, partly on adversarial examples, on images that the infected model answers as they are labelled,
-///   but not firmly: a trigger makes answers firm.
+///   but not firmly: a trigger makes answers firm. Of each label it takes as many: the attacker's has too many images.
 /// - Each later step asks ``Identification`` for the images with a trigger, gives them the answers of the purified model
 ///   so far as labels, and fine-tunes on all images but those that it answers as they were labelled. Images with the
 ///   trigger and many labels teach that it means nothing.
