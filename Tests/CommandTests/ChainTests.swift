@@ -58,7 +58,7 @@ extension CommandTests {
 
     @Test func progressive() throws {
       let arguments =
-        victim.erase + ["--method", "pbe", "--attack", victim.attack, "--keep-rates", "0.3,0.6", "--quiet"]
+        victim.erase + ["--attack", victim.attack, "--keep-rates", "0.3,0.6", "--quiet"]
       let result = try Program.succeed(arguments + ["--output", folder["a"]])
       #expect(result.error.isEmpty)
       let record = try result.json()
@@ -102,7 +102,7 @@ extension CommandTests {
 
     @Test func fineTuningWithoutAttackFile() throws {
       let result = try Program.succeed(
-        victim.erase + ["--method", "aft", "--clean-fraction", "0.2", "--output", folder["aft"]])
+        victim.erase(by: "aft") + ["--clean-fraction", "0.2", "--output", folder["aft"]])
       let record = try result.json()
       for key in ["before", "after"] { #expect(try metrics(record[key]).keys.sorted() == ["acc"]) }
       #expect(record["der"] == nil)
@@ -115,8 +115,9 @@ extension CommandTests {
     /// With the poison that the attack file tells, also where the method has clean images only.
     @Test func relapse() throws {
       for method in ["pbe", "aft", "fine-tuning"] {
-        let options = ["--method", method, "--relapse", "5", "--attack", victim.attack]
-        let record = try Program.succeed(victim.erase + options + ["--output", folder[method]]).json()
+        let erase = method == "pbe" ? victim.erase : victim.erase(by: method)
+        let options = ["--relapse", "5", "--attack", victim.attack]
+        let record = try Program.succeed(erase + options + ["--output", folder[method]]).json()
         #expect(try metrics(record["relapse"]).count == 4)
         let evaluated = try Program.succeed(
           ["evaluate", folder["\(method)/model.safetensors"]] + victim.data
@@ -138,7 +139,8 @@ extension CommandTests {
         (["--epochs", "3"], "--epochs"), (["--keep-rates", "0.5"], "--keep-rates"),
         (["--method", "aft", "--initial-fraction", "0.1"], "--initial-fraction"),
         (["--method", "ft-sam", "--adversarial-epochs", "1"], "--adversarial-epochs"),
-        (["--clean", folder.path], "--clean"),
+        (["--clean", folder.path], "--clean"), (["--method", "aft", "--recipe", "auto"], "--recipe"),
+        (["--recipe", "paper", "--without", "band"], "--without"),
       ] {
         try Program.fail(64, [name], erase + options)
       }

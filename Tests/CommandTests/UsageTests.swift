@@ -103,7 +103,7 @@ extension CommandTests {
       try Program.fail(66, ["nowhere"], victim.evaluate + ["--data", folder["nowhere"]])
       try Program.fail(
         66, ["nowhere"],
-        victim.erase + ["--method", "aft", "--clean", folder["nowhere"], "--output", folder["o"]])
+        victim.erase(by: "aft") + ["--clean", folder["nowhere"], "--output", folder["o"]])
     }
 
     @Test func divergedTrainingWritesNoModel() throws {

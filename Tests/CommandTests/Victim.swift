@@ -34,9 +34,12 @@ struct Victim {
   }
 
   /// The arguments of a short erasing, but for the method and the output.
-  var erase: [String] {
+  var erase: [String] { erase(by: "pbe") + ["--recipe", "paper"] }
+
+  /// The same for one of the methods.
+  func erase(by method: String) -> [String] {
     ["erase", model] + data + [
-      "--device", "cpu", "--json", "--recipe", "paper", "--epochs", "1", "--seed", "3",
+      "--device", "cpu", "--json", "--method", method, "--epochs", "1", "--seed", "3",
     ]
   }
 
