@@ -7,7 +7,7 @@ import Kernels
 /// - Step 0 fine-tunes, partly on adversarial examples, on images that the infected model answers as they are labelled,
 ///   but not firmly: a trigger makes answers firm. Of each label it takes as many: the attacker's has too many images.
 /// - Each later step asks ``Identification`` for the images with a trigger, gives them the answers of the purified model
-///   so far as labels, and fine-tunes on all images but those that it answers as they were labelled. Images with the
+///   so far as labels, and fine-tunes on all images but those of them that it answers as they were labelled. Images with the
 ///   trigger and many labels teach that it means nothing.
 public struct AutomaticErasing: Sendable, Codable, Hashable {
   /// How it fine-tunes; the learning rates are those of `learning_rates`.
@@ -63,7 +63,6 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       extra = Permutation.of(count, seed: tuning.seed, purpose: RandomPurpose.extraSet).prefix(extra.count)
         .sorted()
     }
-    let adversarial = without.contains(.adversarial) ? 0 : adversarial_every
     for step in epochs.indices {
       var report = assessment.begin(step: step, extraSet: extra, taught: taught)
       _ = try session.makeTrainer(DeviceImages(sharing: training, labels: taught), tuning)
@@ -71,7 +70,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
         report.add(
           try session.epoch(
             on: extra, label: "step \(step + 1)/\(epochs.count), epoch \(epoch + 1)/\(epochs[step])",
-            isAdversarial: { step == 0 && adversarial > 0 && $0 % adversarial == 0 },
+            isAdversarial: { step == 0 && adversarialPeriod > 0 && $0 % adversarialPeriod == 0 },
             rate: { rate(step, share: (Double(epoch) + $0) / Double(epochs[step])) }))
       }
       let found = try assessment.finish(report, usesMixture: !without.contains(.mixture))
@@ -99,6 +98,8 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
     }.sorted()
   }
 
+  private var adversarialPeriod: Int { without.contains(.adversarial) ? 0 : adversarial_every }
+
   private func rate(_ step: Int, share: Double) -> Float {
     let (top, end) = (learning_rates[step], step + 1 == epochs.count ? 0 : learning_rates[step] / 5)
     return end + (top - end) * Float(0.5 * (1 + cos(share * Double.pi)))
@@ -106,8 +107,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
 
   private func work(_ count: Int) -> Double {
     let first = (band[1] - band[0]) * Double(count * epochs[0])
-    let adversarial =
-      adversarial_every > 0 && !without.contains(.adversarial) ? first / Double(adversarial_every) : 0
+    let adversarial = adversarialPeriod > 0 ? first / Double(adversarialPeriod) : 0
     return Double(count) * DefenseSession.scoringCost * Double(epochs.count + 1) + first
       + adversarial * (DefenseSession.cost(adversarial: true, tuning) - 1)
       + Double(count * epochs.dropFirst().reduce(0, +))

@@ -133,6 +133,12 @@ public final class DefenseSession {
     rate: (_ share: Double) -> Float
   ) throws -> Epoch {
     guard let trainer else { throw PBEError(.internal, "a defense trains without a trainer") }
+    guard !indices.isEmpty else {
+      throw PBEError(
+        .badData,
+        "there is no image to fine-tune on: the model answers none as it is labelled, or all seem poisoned",
+        at: label, remedy: "check that the model belongs to these images, or use more of them")
+    }
     let settings = trainer.settings
     let steps = (indices.count + settings.batch - 1) / settings.batch
     func cost(_ step: Int) -> Double {

@@ -8,7 +8,7 @@ import Kernels
 /// ``TriggerMixture`` finds the others with the trigger. Where no label has many, nothing is suspected.
 public struct Identification: Sendable {
   /// A label is suspected when this share of its images, and so many, are answered firmly as labelled by the infected
-  /// model, and firmly otherwise by the purified one. Of a label that nobody had poisoned at most 1% were.
+  /// model, and firmly otherwise by the purified one. Of a label that nobody had poisoned at most 1.1% were.
   static let suspectedShare = 0.015, suspectedImages = 5
   /// An image of a suspected label is suggested unless it is less probable than this that it carries the trigger. A false
   /// suspicion costs a defense little: the purified model's answer to a clean image is mostly its label.
@@ -63,7 +63,8 @@ public struct Identification: Sendable {
     for images in suspected.values {
       let mixture = TriggerMixture(
         [infected, purified], classes: infected.count / labels.count, rows: images,
-        suspects: images.map { isDisputed[$0] }, reference: others, iterations: usesMixture ? 12 : 0)
+        suspects: images.map { isDisputed[$0] }, reference: others,
+        iterations: usesMixture ? TriggerMixture.rounds : 0)
       for (image, logOdds) in zip(images, mixture.logOdds) {
         probabilities[image] = TriggerMixture.probability(logOdds)
         scores[image] = logOdds

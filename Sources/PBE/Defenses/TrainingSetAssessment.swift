@@ -33,10 +33,10 @@ struct TrainingSetAssessment {
   /// A new step's report. `taught` are the labels that it fine-tunes `extraSet` on, where those are not the training set's.
   mutating func begin(step: Int, extraSet: [Int], taught: [Int32]? = nil) -> StepReport {
     var report = StepReport(step: step, extraSet: extraSet, isPoisoned: isPoisoned)
-    let relabelled = taught.map { taught in extraSet.filter { taught[$0] != labels[$0] } } ?? []
-    if taught != nil { report.relabelled = relabelled.count }
-    let unchanged = Set(extraSet).subtracting(relabelled)
-    for index in unchanged { outcome.kept[index].append(step) }
+    if let taught { report.relabelled = extraSet.count { taught[$0] != labels[$0] } }
+    for index in extraSet where taught.map({ $0[index] == labels[index] }) ?? true {
+      outcome.kept[index].append(step)
+    }
     return report
   }
 

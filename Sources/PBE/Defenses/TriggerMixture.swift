@@ -11,6 +11,8 @@ import Kernels
 struct TriggerMixture {
   /// The logarithm of the odds of each image to carry the trigger.
   private(set) var logOdds: [Double]
+  /// Rounds of expectation maximisation; in trials, more changed little.
+  static let rounds = 12
   private var probabilities: [Double]
   private var scores: [Double]
 
@@ -23,7 +25,7 @@ struct TriggerMixture {
   ///   - reference: images without a trigger. All of them together count at most as much as `rows`.
   ///   - iterations: rounds of expectation maximisation; 0 leaves everything as it starts.
   init(
-    _ tables: [[Float]], classes: Int, rows: [Int], suspects: [Bool], reference: [Int], iterations: Int = 12
+    _ tables: [[Float]], classes: Int, rows: [Int], suspects: [Bool], reference: [Int], iterations: Int
   ) {
     let count = rows.count
     probabilities = suspects.map { $0 ? 1 : 0 }

@@ -22,7 +22,7 @@ struct RunFiles {
 
   /// The record of a run that has written all its files, and its text; `nil` when there is none, or it is of another run.
   func finished<Record: RunRecord>(
-    _ identity: RunIdentity, as type: Record.Type = Record.self
+    _ identity: RunIdentity, as type: Record.Type
   ) throws -> (record: Record, text: String)? {
     guard FileManager.default.fileExists(atPath: record), FileManager.default.fileExists(atPath: model) else {
       return nil

@@ -171,6 +171,29 @@ extension DeviceTests {
       } throws: { ($0 as? PBEError)?.kind == .badData }
     }
 
+    /// The recipe `auto` for so few and so plain images.
+    private var automatic: AutomaticErasing {
+      var pbe = AutomaticErasing()
+      pbe.tuning.batch = 16
+      // Bars are told apart so well that less than this teaches nothing.
+      pbe.tuning.attack = PGD(epsilon: 0.3, steps: 7)
+      pbe.epochs = [4, 4, 6]
+      return pbe
+    }
+
+    /// Where no image is answered as it is labelled there is nothing to begin with: an error, not a loss that is no number.
+    @Test func nothingToFineTuneOn() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      let logits = try Scorer(victim.weights, data: victim.images)
+      try logits.run()
+      let wrong = try logits.answers().map { ($0 + 1) % 4 }
+      #expect {
+        try automatic.run(
+          DefenseSession(victim.weights, observer: DefenseObserver()), training: victim.images, labels: wrong,
+          isPoisoned: nil)
+      } throws: { ($0 as? PBEError)?.kind == .badData }
+    }
+
     /// The steps of the recipe `auto`: what each fine-tunes on, and that it erases; the same numbers on each run.
     @Test(arguments: TestDevices.usable.indices)
     func automaticErasing(_ device: Int) throws {
@@ -179,12 +202,7 @@ extension DeviceTests {
         let victim = try Victim(on: backend)
         try victim.train(epochs: 6)
         let before = try victim.metrics()
-        var pbe = AutomaticErasing()
-        pbe.tuning.batch = 16
-        // Bars are told apart so well that less than this teaches nothing.
-        pbe.tuning.attack = PGD(epsilon: 0.3, steps: 7)
-        pbe.epochs = [4, 4, 6]
-        let outcome = try pbe.run(
+        let outcome = try automatic.run(
           DefenseSession(victim.weights, observer: DefenseObserver()), training: victim.images,
           labels: victim.poison.labels, isPoisoned: victim.poison.isPoisoned)
         return (outcome, try backend.read(victim.weights.trained), before, try victim.metrics())
@@ -208,11 +226,7 @@ extension DeviceTests {
       func steps(_ without: [AutomaticErasing.Part]) throws -> [StepReport] {
         let victim = try Victim(on: TestDevices.cpu)
         try victim.train(epochs: 6)
-        var pbe = AutomaticErasing()
-        pbe.tuning.batch = 16
-        // Bars are told apart so well that less than this teaches nothing.
-        pbe.tuning.attack = PGD(epsilon: 0.3, steps: 7)
-        pbe.epochs = [4, 4, 6]
+        var pbe = automatic
         pbe.without = without
         return try pbe.run(
           DefenseSession(victim.weights, observer: DefenseObserver()), training: victim.images,
