@@ -925,6 +925,42 @@ kernel void softmax_cross_entropy(
   }
 }
 
+// perRow as above. A row's loss is labelShare of the label's, and the rest of temperature squared times the
+// Kullback-Leibler divergence of the student's softened answer from the teacher's.
+kernel void distillation(
+    global const float *logits, global const float *teacher, global const int *labels, global float *gradient,
+    global float *perRow, int rows, int classes, float gradientScale, float temperature, float labelShare) {
+  const int row = get_global_id(0);
+  if (row >= rows) return;
+  global const float *l = logits + (size_t)row * classes, *t = teacher + (size_t)row * classes;
+  const int label = clamp(labels[row], 0, classes - 1);
+  int best = 0, teachers = 0;
+  for (int k = 1; k < classes; k++) {
+    best = l[k] > l[best] ? k : best;
+    teachers = t[k] > t[teachers] ? k : teachers;
+  }
+  const float largest = l[best], largestTaught = t[teachers];
+  float hard = 0, soft = 0, taught = 0;
+  for (int k = 0; k < classes; k++) {
+    hard += exp(l[k] - largest);
+    soft += exp((l[k] - largest) / temperature);
+    taught += exp((t[k] - largestTaught) / temperature);
+  }
+  const float teaching = (1 - labelShare) * temperature;
+  float divergence = 0;
+  for (int k = 0; k < classes; k++) {
+    const float lead = (l[k] - largest) / temperature, target = (t[k] - largestTaught) / temperature;
+    const float q = exp(target) / taught;
+    divergence += q * (target - lead);
+    gradient[(size_t)row * classes + k] =
+        gradientScale * (teaching * (exp(lead) / soft - q) +
+                         labelShare * (exp(l[k] - largest) / hard - (k == label ? 1 : 0)));
+  }
+  divergence += log(soft) - log(taught);
+  perRow[row] = teaching * temperature * divergence + labelShare * (log(hard) + largest - l[label]);
+  perRow[rows + row] = best == label ? 1 : 0;
+}
+
 kernel void add_totals(global const float *perRow, global float *totals, int rows) {
   const int which = get_global_id(0);
   if (which >= 2) return;

@@ -41,6 +41,29 @@ float pbe_cross_entropy(const float *logits, ptrdiff_t classes, int32_t label, f
   return logf(sum) - lead;
 }
 
+float pbe_distillation(const float *logits, const float *teacher, ptrdiff_t classes, int32_t label, float temperature,
+                       float label_share, float scale, float *gradient, int *correct) {
+  int32_t best = pbe_arg_max(logits, classes), teachers = pbe_arg_max(teacher, classes);
+  *correct = best == label;
+  float hardest = 0, soft = 0, taught = 0;
+  for (ptrdiff_t c = 0; c < classes; c++) {
+    hardest += expf(logits[c] - logits[best]);
+    soft += expf((logits[c] - logits[best]) / temperature);
+    taught += expf((teacher[c] - teacher[teachers]) / temperature);
+  }
+  float teaching = (1 - label_share) * temperature, divergence = 0;
+  for (ptrdiff_t c = 0; c < classes; c++) {
+    float lead = (logits[c] - logits[best]) / temperature, target = (teacher[c] - teacher[teachers]) / temperature;
+    float p = expf(lead) / soft, q = expf(target) / taught;
+    divergence += q * (target - lead);
+    gradient[c] = scale * (teaching * (p - q) +
+                           label_share * (expf(logits[c] - logits[best]) / hardest - (c == label ? 1.0f : 0.0f)));
+  }
+  if (label < 0 || label >= classes) return NAN;
+  divergence += logf(soft) - logf(taught);
+  return teaching * temperature * divergence + label_share * (logf(hardest) + logits[best] - logits[label]);
+}
+
 int32_t pbe_arg_max(const float *x, ptrdiff_t count) {
   ptrdiff_t best = 0;
   for (ptrdiff_t i = 1; i < count; i++)

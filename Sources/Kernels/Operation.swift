@@ -37,6 +37,7 @@ public enum Operation: Sendable {
   case randomUniform(RandomUniform)
   // Loss, scores, reductions
   case softmaxCrossEntropy(SoftmaxCrossEntropy)
+  case distillation(Distillation)
   case argMax(ArgMax)
   case agreement(Agreement)
   case sum(Sum)
@@ -82,6 +83,7 @@ public enum Operation: Sendable {
     case .copy(let d): d
     case .randomUniform(let d): d
     case .softmaxCrossEntropy(let d): d
+    case .distillation(let d): d
     case .argMax(let d): d
     case .agreement(let d): d
     case .sum(let d): d

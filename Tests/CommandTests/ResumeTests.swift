@@ -56,6 +56,7 @@ extension CommandTests {
       ["--method", "aft", "--epochs", "6", "--clean-fraction", "0.5", "--device", "cpu"],
       ["--method", "fine-pruning", "--epochs", "6", "--clean-fraction", "0.5", "--device", "cpu"],
       ["--method", "ft-sam", "--epochs", "6", "--clean-fraction", "0.5", "--device", "cpu"],
+      ["--method", "distillation", "--epochs", "4", "--clean-fraction", "0.5", "--device", "cpu"],
     ])
     func interruptedErasure(options: [String]) throws {
       let whole = try Program.succeed(erase("whole", options))

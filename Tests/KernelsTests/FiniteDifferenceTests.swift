@@ -156,6 +156,21 @@ import Testing
     }
   }
 
+  @Test(arguments: [0, 0.3, 1]) func distillation(_ labelShare: Double) {
+    let labels = ReferenceTensor([3, 0, 1, 4])
+    let (logits, teacher) = (Self.random(Shape(4, 5), purpose: 16), Self.random(Shape(4, 5), purpose: 17))
+    check([logits]) {
+      let result = Reference.distillation(
+        $0[0], teacher: teacher, labels: labels, gradientScale: 1, temperature: 3, labelShare: labelShare)
+      return ReferenceTensor([result.loss])
+    } gradients: { inputs, dy in
+      let result = Reference.distillation(
+        inputs[0], teacher: teacher, labels: labels, gradientScale: dy[0], temperature: 3,
+        labelShare: labelShare)
+      return [result.gradient]
+    }
+  }
+
   /// Dropout's gradient is dropout itself.
   @Test func dropout() {
     let samples = ReferenceTensor([5, 17])

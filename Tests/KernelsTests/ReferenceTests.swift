@@ -79,6 +79,26 @@ import Testing
     #expect(abs(loss(0) - loss(1)) > 1)
   }
 
+  /// A student that answers as its teacher has nothing to learn from it; of labels alone it learns as anyone does.
+  @Test func distillationOfEquals() {
+    let logits = ReferenceTensor(Shape(2, 3), [0.3, -1.2, 2.5, 1, 0, -3])
+    let teacher = ReferenceTensor(Shape(2, 3), [-1, 0.5, 0.25, 2, 2.5, 0])
+    let labels = ReferenceTensor([2, 1])
+    func distilled(_ teacher: ReferenceTensor, labelShare: Double) -> (loss: Double, gradient: [Double]) {
+      let result = Reference.distillation(
+        logits, teacher: teacher, labels: labels, gradientScale: 0.5, temperature: 4, labelShare: labelShare)
+      #expect(result.correct == 1)
+      return (result.loss, result.gradient.values)
+    }
+    let equal = distilled(logits, labelShare: 0)
+    #expect(abs(equal.loss) < 1e-14 && equal.gradient.allSatisfy { abs($0) < 1e-14 })
+    #expect(distilled(teacher, labelShare: 0).loss > 0.1)
+    let labelled = Reference.softmaxCrossEntropy(logits, labels: labels, gradientScale: 0.5)
+    let only = distilled(teacher, labelShare: 1)
+    #expect(abs(only.loss - labelled.loss) < 1e-14)
+    #expect(zip(only.gradient, labelled.gradient.values).allSatisfy { abs($0 - $1) < 1e-14 })
+  }
+
   /// The perturbation is `radius` long, adaptive over the parameters' sizes, and no other of that length gains more.
   @Test(arguments: [false, true]) func perturbationOfWeights(_ adaptive: Bool) {
     let parameters = ReferenceTensor([0.5, -2, 1.5, -0.25])

@@ -231,6 +231,9 @@ void pbe_random_uniform(float *y, float low, float high, uint32_t sample, uint32
 /// times `scale` when `gradient` is given; `correct` is set to whether the first largest logit is the label's.
 float pbe_cross_entropy(const float *logits, ptrdiff_t classes, int32_t label, float smoothing, float scale,
                         float *_Nullable gradient, int *correct);
+/// The loss of one row of a student that learns a teacher's answer and the label, and its gradient times `scale`.
+float pbe_distillation(const float *logits, const float *teacher, ptrdiff_t classes, int32_t label, float temperature,
+                       float label_share, float scale, float *gradient, int *correct);
 int32_t pbe_arg_max(const float *x, ptrdiff_t count);
 float pbe_agreement(const float *a, const float *b, ptrdiff_t count);
 

@@ -21,6 +21,28 @@ extension CPUCompiler {
     }
   }
 
+  func distillation(_ d: Distillation) throws -> Step {
+    let (logits, teacher) = (try floats(d.logits), try floats(d.teacher))
+    let (labels, totals) = (try integers(d.labels), try floats(d.totals))
+    let gradient = try floats(d.logitsGradient)
+    let (rows, classes) = (shape(d.logits).n, shape(d.logits).c)
+    return { _ in
+      var (loss, right) = (0.0, 0)
+      for row in 0..<rows {
+        var correct: Int32 = 0
+        let first = row * classes
+        loss += Double(
+          pbe_distillation(
+            logits + first, teacher + first, classes, labels[row], d.temperature, d.labelShare,
+            d.gradientScale,
+            gradient + first, &correct))
+        right += Int(correct)
+      }
+      totals[0] += Float(loss)
+      totals[1] += Float(right)
+    }
+  }
+
   func argMax(_ d: ArgMax) throws -> Step {
     let (x, y) = (try floats(d.input), try integers(d.output))
     let (rows, columns) = (shape(d.input).n, shape(d.input).c)

@@ -12,6 +12,17 @@ extension LaunchBuilder {
     launch("add_totals", [perRow, .value(d.totals), try int(x.n)], global: [2], local: [2])
   }
 
+  mutating func distillation(_ d: Distillation) throws {
+    let x = shape(d.logits)
+    let perRow = try need(.partial, floats: 2 * x.n)
+    rowwise(
+      "distillation",
+      [.value(d.logits), .value(d.teacher), .value(d.labels), .value(d.logitsGradient), perRow]
+        + (try ints(x.n, x.c)) + [.float(d.gradientScale), .float(d.temperature), .float(d.labelShare)],
+      rows: x.n)
+    launch("add_totals", [perRow, .value(d.totals), try int(x.n)], global: [2], local: [2])
+  }
+
   mutating func argMax(_ d: ArgMax) throws {
     let x = shape(d.input)
     rowwise("arg_max", [.value(d.input), .value(d.output)] + (try ints(x.n, x.c)), rows: x.n)

@@ -25,6 +25,7 @@ extension LaunchBuilder {
     case .copy(let d): try copy(d)
     case .randomUniform(let d): try randomUniform(d)
     case .softmaxCrossEntropy(let d): try softmaxCrossEntropy(d)
+    case .distillation(let d): try distillation(d)
     case .argMax(let d): try argMax(d)
     case .agreement(let d): try agreement(d)
     case .sum(let d): try sum(d)

@@ -32,6 +32,47 @@ public struct SoftmaxCrossEntropy: OperationDescriptor {
   public var writes: [Value] { [totals] + (logitsGradient.map { [$0] } ?? []) }
 }
 
+/// The loss of a student that learns a teacher's answers and the labels (Hinton et al., "Distilling the knowledge in a
+/// neural network", 2015), its gradient, and the running totals of loss and answers that are the label:
+/// `(1 - labelShare) * T^2 * KL(softmax(teacher / T) || softmax(logits / T)) + labelShare * crossEntropy(logits, label)`.
+public struct Distillation: OperationDescriptor {
+  /// (n, classes, 1, 1): the student's.
+  public var logits: Value
+  /// (n, classes, 1, 1).
+  public var teacher: Value
+  /// int32 per row, in 0..<classes.
+  public var labels: Value
+  /// float32 vector of 2, added to: the sum of the rows' losses, and the number of rows whose largest logit (the
+  /// first of equals) is the label's.
+  public var totals: Value
+  /// (n, classes, 1, 1), written: `gradientScale` times the loss's gradient in `logits`.
+  public var logitsGradient: Value
+  /// One over the batch size, for the gradient of the mean.
+  public var gradientScale: Float
+  /// T: what both models' logits are divided by.
+  public var temperature: Float
+  /// What the labels count, 0 to 1; the teacher counts the rest.
+  public var labelShare: Float
+
+  /// Creates the operator.
+  public init(
+    logits: Value, teacher: Value, labels: Value, totals: Value, logitsGradient: Value,
+    gradientScale: Float = 1, temperature: Float, labelShare: Float
+  ) {
+    self.logits = logits
+    self.teacher = teacher
+    self.labels = labels
+    self.totals = totals
+    self.logitsGradient = logitsGradient
+    self.gradientScale = gradientScale
+    self.temperature = temperature
+    self.labelShare = labelShare
+  }
+
+  public var reads: [Value] { [logits, teacher, labels, totals] }
+  public var writes: [Value] { [totals, logitsGradient] }
+}
+
 /// The first largest element of each row.
 public struct ArgMax: OperationDescriptor {
   /// (n, classes, 1, 1).

@@ -4,37 +4,52 @@ import Kernels
 /// Progressive erasing with pbe-gpu's own recipe: like ``ProgressiveErasing`` it needs no clean data, and each step's
 /// better model finds the poison better; unlike it, it uses the poison that it has found.
 ///
-/// - Step 0 fine-tunes, partly on adversarial examples, on images that the infected model answers as they are labelled,
-///   but not firmly: a trigger makes answers firm. Of each label it takes as many: the attacker's has too many images.
-/// - Each later step asks ``Identification`` for the images with a trigger, gives them the answers of the purified model
-///   so far as labels, and fine-tunes on all images but those of them that it answers as they were labelled. Images with the
-///   trigger and many labels teach that it means nothing.
+/// - The witness: the infected model is shrunk until little of it is left (``Weights/shrink(keeping:seed:)``), and learns
+///   again, from the infected model's answers, what that one knows of images that seem clean. Few poisoned images among
+///   them don't teach the trigger in so short a time, but are enough to keep alive a trigger that a model knows already:
+///   hence the shrinking. At first these are images that the infected model answers as they are labelled, but not firmly:
+///   most triggers make answers firm. Then they are those about which the witness agrees most with it.
+/// - The repair: ``Identification`` compares the infected model with the witness and names the images with a trigger. The
+///   infected model itself, which knows more than the witness, is fine-tuned on all images; those get the answers of the
+///   purified model as labels, and teach that the trigger means nothing. Then once more, with the repaired model as
+///   witness.
 public struct AutomaticErasing: Sendable, Codable, Hashable {
-  /// How it fine-tunes; the learning rates are those of `learning_rates`.
+  /// How it trains; the learning rates are those of `learning_rates`.
   public var tuning: TrainingSettings
-  /// Step 0 takes the images between these shares of those of each label, by increasing margin of the infected model.
+  /// What the witness keeps of the infected model's weights.
+  public var keeping: Float = 0.35
+  /// The temperature of the infected model's answers, as a teacher.
+  public var temperature: Float = 4
+  /// The first step takes the images between these shares of those of each label, by increasing margin of the infected
+  /// model.
   public var band = [0.05, 0.35]
-  /// In step 0 one batch in so many is adversarial.
-  public var adversarial_every = 3
-  /// Epochs of each step.
-  public var epochs = [2, 2, 3]
-  /// The learning rate that each step begins with; it falls to a fifth of it along half a cosine, in the last step to zero.
-  public var learning_rates: [Float] = [0.05, 0.05, 0.03]
+  /// Each later step of the witness takes this share of the images of each label, those where the witness agrees most with
+  /// the infected model.
+  public var shares = [0.7]
+  /// Epochs of each step: of the witness's, then of the repair's.
+  public var epochs = [4, 3, 2, 3]
+  /// The learning rate that each step begins with; it falls to a tenth of it along half a cosine, in the last step to
+  /// zero.
+  public var learning_rates: [Float] = [0.05, 0.05, 0.05, 0.03]
 
   /// Parts that are left out, to see what they are worth.
   public var without: [Part] = []
 
   /// A part of the recipe that can be left out.
   public enum Part: String, Sendable, Codable, CaseIterable {
-    /// The adversarial batches of step 0: all are plain.
-    case adversarial
-    /// The choice of unfirm answers in step 0: as many images at random.
+    /// The witness is the infected model as it is, fine-tuned.
+    case shrinking
+    /// The witness learns the labels.
+    case distillation
+    /// The choice of unfirm answers for the first step: as many images at random.
     case band
+    /// The later steps of the witness.
+    case progression
     /// ``TriggerMixture``: only those images of suspected labels are suggested that the models dispute.
     case mixture
     /// New labels for suggested images: they are left out.
     case relabelling
-    /// The second identification: the last step uses that of the first.
+    /// The second identification: all of the repair uses the first.
     case repetition
   }
 
@@ -53,63 +68,101 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   public func run(
     _ session: DefenseSession, training: DeviceImages, labels: [Int32], isPoisoned: [Bool]?
   ) throws -> PurificationOutcome {
-    let count = training.count
-    session.plan(work: work(count))
+    session.plan(work: work(training.count))
+    let weights = session.weights
+    let infected = try Weights(weights.graph, on: weights.backend)
+    try infected.copy(from: weights)
     var assessment = try TrainingSetAssessment(
       session, training: training, labels: labels, isPoisoned: isPoisoned)
-    let margins = Answers(assessment.infected, labels: labels).margins
-    var (extra, taught) = (Self.unfirm(margins, labels: labels, band), labels)
-    if without.contains(.band) {
-      extra = Permutation.of(count, seed: tuning.seed, purpose: RandomPurpose.extraSet).prefix(extra.count)
-        .sorted()
-    }
-    for step in epochs.indices {
-      var report = assessment.begin(step: step, extraSet: extra, taught: taught)
-      _ = try session.makeTrainer(DeviceImages(sharing: training, labels: taught), tuning)
-      for epoch in 0..<epochs[step] {
-        report.add(
-          try session.epoch(
-            on: extra, label: "step \(step + 1)/\(epochs.count), epoch \(epoch + 1)/\(epochs[step])",
-            isAdversarial: { step == 0 && adversarialPeriod > 0 && $0 % adversarialPeriod == 0 },
-            rate: { rate(step, share: (Double(epoch) + $0) / Double(epochs[step])) }))
-      }
-      let found = try assessment.finish(report, usesMixture: !without.contains(.mixture))
-      if step > 0 && without.contains(.repetition) { continue }
-      taught = labels.indices.map { found.suggested[$0] ? found.answers[$0] : labels[$0] }
+    var found = try witness(session, training, labels, &assessment, infected)
+    try session.change { try weights.copy(from: infected) }
+    for step in witnessSteps..<epochs.count {
+      let taught = labels.indices.map { found.suggested[$0] ? found.answers[$0] : labels[$0] }
       // Where the purified model still answers as the attacker wants, nobody knows a better label.
-      extra = labels.indices.filter { index in
+      let extra = labels.indices.filter { index in
         !found.suggested[index] || taught[index] != labels[index] && !without.contains(.relabelling)
       }
+      var report = assessment.begin(step: step, extraSet: extra, taught: taught)
+      _ = try session.makeTrainer(DeviceImages(sharing: training, labels: taught), tuning)
+      try train(session, step, on: extra, &report)
+      let next = try assessment.finish(report, usesMixture: !without.contains(.mixture))
+      if !without.contains(.repetition) { found = next }
     }
     return assessment.outcome
   }
 
-  /// Images that are answered rightly, but not firmly: of each label those within `band`, as shares of the right ones in
-  /// order of their margins, but of none more than that share of the labels' mean. An attacker's label has too many.
-  static func unfirm(_ margins: [Float], labels: [Int32], _ band: [Double]) -> [Int] {
-    let right = labels.indices.filter { margins[$0] > 0 }
-    let byLabel = Dictionary(grouping: right) { labels[$0] }
-    let most = (band[1] - band[0]) * Double(right.count) / Double(max(1, byLabel.count))
+  /// Makes the session's model the witness.
+  private func witness(
+    _ session: DefenseSession, _ training: DeviceImages, _ labels: [Int32],
+    _ assessment: inout TrainingSetAssessment, _ infected: Weights
+  ) throws -> Identification {
+    if !without.contains(.shrinking) {
+      try session.change { try session.weights.shrink(keeping: keeping, seed: tuning.seed) }
+    }
+    let margins = Answers(assessment.infected, labels: labels).margins
+    var extra = Self.ofEachLabel(
+      labels.indices.filter { margins[$0] > 0 }, labels, inOrderOf: margins, from: band[0], to: band[1])
+    if without.contains(.band) {
+      extra = Permutation.of(labels.count, seed: tuning.seed, purpose: RandomPurpose.extraSet)
+        .prefix(extra.count).sorted()
+    }
+    let teacher = without.contains(.distillation) ? nil : Teacher(infected, temperature: temperature)
+    var found: Identification
+    var step = 0
+    repeat {
+      var report = assessment.begin(step: step, extraSet: extra)
+      _ = try session.makeTrainer(training, tuning, teacher: teacher)
+      try train(session, step, on: extra, &report)
+      found = try assessment.finish(report, usesMixture: !without.contains(.mixture))
+      step += 1
+      if step < witnessSteps {
+        extra = Self.ofEachLabel(
+          Array(labels.indices), labels, inOrderOf: assessment.outcome.agreement.map { -$0 }, from: 0,
+          to: shares[step - 1])
+      }
+    } while step < witnessSteps && !without.contains(.progression)
+    return found
+  }
+
+  private func train(
+    _ session: DefenseSession, _ step: Int, on extra: [Int], _ report: inout StepReport
+  ) throws {
+    for epoch in 0..<epochs[step] {
+      report.add(
+        try session.epoch(
+          on: extra, label: "step \(step + 1)/\(epochs.count), epoch \(epoch + 1)/\(epochs[step])",
+          rate: { rate(step, share: (Double(epoch) + $0) / Double(epochs[step])) }))
+    }
+  }
+
+  private var witnessSteps: Int { 1 + shares.count }
+
+  /// Of each label the images between two shares of its `images` in ascending order of a number, but of none more than
+  /// the labels have on average: an attacker's label has too many.
+  static func ofEachLabel(
+    _ images: [Int], _ labels: [Int32], inOrderOf values: [Float], from low: Double, to high: Double
+  ) -> [Int] {
+    let byLabel = Dictionary(grouping: images) { labels[$0] }
+    let most = (high - low) * Double(images.count) / Double(max(1, byLabel.count))
     return byLabel.values.flatMap { images -> ArraySlice<Int> in
-      let order = images.sorted { (margins[$0], $0) < (margins[$1], $1) }
-      let (low, high) = (band[0] * Double(order.count), band[1] * Double(order.count))
-      let slice = order[Int(low)..<max(Int(low), min(order.count, Int(high.rounded(.up))))]
-      return slice.prefix(Int(most.rounded(.up)))
+      let order = images.sorted { (values[$0], $0) < (values[$1], $1) }
+      let first = Int(low * Double(order.count))
+      let end = min(order.count, Int((high * Double(order.count)).rounded(.up)))
+      return order[first..<max(first, end)].prefix(Int(most.rounded(.up)))
     }.sorted()
   }
 
-  private var adversarialPeriod: Int { without.contains(.adversarial) ? 0 : adversarial_every }
-
   private func rate(_ step: Int, share: Double) -> Float {
-    let (top, end) = (learning_rates[step], step + 1 == epochs.count ? 0 : learning_rates[step] / 5)
+    let (top, end) = (learning_rates[step], step + 1 == epochs.count ? 0 : learning_rates[step] / 10)
     return end + (top - end) * Float(0.5 * (1 + cos(share * Double.pi)))
   }
 
   private func work(_ count: Int) -> Double {
-    let first = (band[1] - band[0]) * Double(count * epochs[0])
-    let adversarial = adversarialPeriod > 0 ? first / Double(adversarialPeriod) : 0
-    return Double(count) * DefenseSession.scoringCost * Double(epochs.count + 1) + first
-      + adversarial * (DefenseSession.cost(adversarial: true, tuning) - 1)
-      + Double(count * epochs.dropFirst().reduce(0, +))
+    let taught = without.contains(.distillation) ? 1 : 1 + DefenseSession.scoringCost
+    let parts = zip(epochs, [band[1] - band[0]] + shares + epochs.map { _ in 1 })
+    let training = parts.enumerated().reduce(0) { sum, step in
+      sum + Double(step.element.0) * step.element.1 * (step.offset < witnessSteps ? taught : 1)
+    }
+    return Double(count) * (training + DefenseSession.scoringCost * Double(epochs.count + 1))
   }
 }

@@ -114,9 +114,9 @@ public final class DefenseSession {
 
   /// A trainer of the model, with an optimizer at rest. The session trains with the last one made.
   func makeTrainer(
-    _ data: DeviceImages, _ settings: TrainingSettings, masks: [WeightMask] = []
+    _ data: DeviceImages, _ settings: TrainingSettings, masks: [WeightMask] = [], teacher: Teacher? = nil
   ) throws -> Trainer {
-    let trainer = try Trainer(weights, data: data, settings: settings, masks: masks)
+    let trainer = try Trainer(weights, data: data, settings: settings, masks: masks, teacher: teacher)
     self.trainer = trainer
     trainers += 1
     return trainer
@@ -143,7 +143,7 @@ public final class DefenseSession {
     let steps = (indices.count + settings.batch - 1) / settings.batch
     func cost(_ step: Int) -> Double {
       Double(min(settings.batch, indices.count - step * settings.batch))
-        * Self.cost(adversarial: isAdversarial(step), settings)
+        * (Self.cost(adversarial: isAdversarial(step), settings) + (trainer.isTaught ? Self.scoringCost : 0))
     }
     defer { done += (0..<steps).reduce(0) { $0 + cost($1) } }
     if case .epoch(let epoch)? = try next() {

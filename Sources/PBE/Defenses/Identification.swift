@@ -63,7 +63,7 @@ public struct Identification: Sendable {
     for images in suspected.values {
       let mixture = TriggerMixture(
         [infected, purified], classes: infected.count / labels.count, rows: images,
-        suspects: images.map { isDisputed[$0] }, reference: others,
+        suspects: Self.seeds(images, isDisputed, before.margins), reference: others,
         iterations: usesMixture ? TriggerMixture.rounds : 0)
       for (image, logOdds) in zip(images, mixture.logOdds) {
         probabilities[image] = TriggerMixture.probability(logOdds)
@@ -75,6 +75,14 @@ public struct Identification: Sendable {
     self.labels = suspected.keys.sorted()
     answers = after.classes
     suggested = probabilities.map { $0 > Self.clearedBelow }
+  }
+
+  /// Which images of a suspected label the mixture starts from as those with a trigger: the disputed ones. Unless nearly
+  /// all are disputed, many of those are hard images without a trigger, which the infected model answers less firmly.
+  private static func seeds(_ images: [Int], _ isDisputed: [Bool], _ margins: [Float]) -> [Bool] {
+    let disputed = images.count { isDisputed[$0] }
+    let firm = 4 * disputed > 3 * images.count ? -Float.infinity : median(images.map { margins[$0] })
+    return images.map { isDisputed[$0] && margins[$0] >= firm }
   }
 
   /// The record, with the truth where it is known.

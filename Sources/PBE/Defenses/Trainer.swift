@@ -41,6 +41,9 @@ public final class Trainer {
   /// How it trains.
   public let settings: TrainingSettings
   private let masks: [WeightMask]
+  private let teacher: Teacher?
+  /// Whether it learns a teacher's answers.
+  var isTaught: Bool { teacher != nil }
   let optimizer: Optimizer
   private let rows: Tensor
   /// The epoch's sum of losses and number of right answers so far.
@@ -50,12 +53,15 @@ public final class Trainer {
   /// How far it is; random numbers are keyed by it, also across changes of the extra set.
   public internal(set) var position = Position()
 
-  /// Creates a trainer; `masks` are put on the parameters after each step. Throws `device` when there is not enough memory.
+  /// Creates a trainer; `masks` are put on the parameters after each step, and `teacher` is learned from where no step is
+  /// sharpness-aware. Throws `device` when there is not enough memory.
   public init(
-    _ weights: Weights, data: DeviceImages, settings: TrainingSettings, masks: [WeightMask] = []
+    _ weights: Weights, data: DeviceImages, settings: TrainingSettings, masks: [WeightMask] = [],
+    teacher: Teacher? = nil
   ) throws {
     self.weights = weights
     self.masks = masks
+    self.teacher = teacher
     self.data = data
     self.settings = settings
     optimizer = try Optimizer(
@@ -100,7 +106,7 @@ public final class Trainer {
       guard settings.sam_radius > 0 else {
         return try Plans.train(
           weights, images: input, labels: labels, samples: samples, totals: totals, optimizer: optimizer,
-          seed: settings.seed, smoothing: settings.label_smoothing, masks: masks)
+          seed: settings.seed, smoothing: settings.label_smoothing, teacher: teacher, masks: masks)
       }
       return try Plans.sharpnessAwareTrain(
         weights, images: input, labels: labels, samples: samples, totals: totals, optimizer: optimizer,

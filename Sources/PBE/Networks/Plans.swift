@@ -59,17 +59,21 @@ public enum Plans {
   ///   - samples: int32 per sample: its index in the data set, for dropout.
   ///   - totals: float32 vector of 2: sum of losses and count of correct answers, added to.
   ///   - smoothing: the share of the target that all classes get alike (``SoftmaxCrossEntropy/smoothing``).
+  ///   - teacher: whose answers are learned beside the labels.
   ///   - masks: put on the parameters after the update. The step itself takes them as they are: ``mask(_:_:)`` comes
   ///     before the first.
   ///   - start: operators that come first.
   public static func train(
     _ weights: Weights, images: Tensor, labels: Tensor, samples: Tensor, totals: Tensor, optimizer: Optimizer,
-    seed: UInt64, smoothing: Float = 0, masks: [WeightMask] = [], appendingTo start: Program = Program()
+    seed: UInt64, smoothing: Float = 0, teacher: Teacher? = nil, masks: [WeightMask] = [],
+    appendingTo start: Program = Program()
   ) throws -> Program {
     let batch = Batch(images: images, labels: labels, samples: samples)
     var program = start
     let sums = program.bind(totals)
-    try gradients(weights, of: batch, totals: sums, optimizer, seed: seed, smoothing: smoothing, in: &program)
+    try gradients(
+      weights, of: batch, totals: sums, optimizer, seed: seed, smoothing: smoothing, teacher: teacher,
+      in: &program)
     optimizer.update(weights, in: &program)
     try put(masks, on: weights, in: &program)
     return program
@@ -139,16 +143,29 @@ public enum Plans {
   /// Forward in training mode and backward into every parameter; `totals` is added to.
   private static func gradients(
     _ weights: Weights, of batch: Batch, totals: Value, _ optimizer: Optimizer, seed: UInt64,
-    smoothing: Float, updatesStatistics: Bool = true, in program: inout Program
+    smoothing: Float, teacher: Teacher? = nil, updatesStatistics: Bool = true, in program: inout Program
   ) throws {
+    let lesson = try teacher.map { try $0.answers(to: batch.images, in: &program) }
     let samples = program.bind(batch.samples)
     var lowering = Lowering(
       weights, mode: .training, batch: batch.images.shape.n, program: program, samples: samples, seed: seed,
       updatesStatistics: updatesStatistics)
     let images = lowering.program.bind(batch.images)
     let labels = lowering.program.bind(batch.labels)
-    let gradient = try loss(
-      &lowering, images: images, labels: labels, totals: totals, smoothing: smoothing)
+    let gradient: Value
+    if let teacher, let lesson {
+      let logits = try lowering.forward(images)
+      gradient = lowering.program.temporary(lowering.program[logits].shape)
+      lowering.program.append(
+        .distillation(
+          Distillation(
+            logits: logits, teacher: lesson, labels: labels, totals: totals, logitsGradient: gradient,
+            gradientScale: 1 / Float(lowering.batch), temperature: teacher.temperature,
+            labelShare: teacher.labelShare)))
+    } else {
+      gradient = try loss(
+        &lowering, images: images, labels: labels, totals: totals, smoothing: smoothing)
+    }
     var backward = BackwardPass(lowering, parameterGradients: optimizer.gradients, wantsInput: false)
     program = try backward.write(outputGradient: gradient).program
   }
@@ -179,6 +196,30 @@ public enum Plans {
           logits: logits, labels: labels, totals: totals, logitsGradient: gradient,
           gradientScale: 1 / Float(lowering.batch), smoothing: smoothing)))
     return gradient
+  }
+}
+
+/// A network, in evaluation mode and left as it is, whose answers another one learns (``Distillation``).
+public struct Teacher: Sendable {
+  /// The network.
+  public let weights: Weights
+  /// What the logits of both are divided by.
+  public var temperature: Float
+  /// What the labels count, 0 to 1; the teacher counts the rest.
+  public var labelShare: Float
+
+  /// Creates a teacher; the temperature is the common one of Hinton et al.
+  public init(_ weights: Weights, temperature: Float = 4, labelShare: Float = 0) {
+    self.weights = weights
+    self.temperature = temperature
+    self.labelShare = labelShare
+  }
+
+  fileprivate func answers(to images: Tensor, in program: inout Program) throws -> Value {
+    var lowering = Lowering(weights, mode: .evaluation, batch: images.shape.n, program: program)
+    let logits = try lowering.forward(lowering.program.bind(images))
+    program = lowering.program
+    return logits
   }
 }
 

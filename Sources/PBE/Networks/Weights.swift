@@ -62,17 +62,58 @@ public final class Weights: Sendable {
   /// Networks that are trained together draw their values for purposes of their own.
   func initialise(seed: UInt64, purpose: UInt32) throws {
     for (index, specification) in graph.parameters.enumerated() {
+      try backend.write(
+        Self.initialValues(specification, index: index, seed: seed, purpose: purpose),
+        to: tensor(specification.name))
+    }
+  }
+
+  private static func initialValues(
+    _ specification: ParameterSpecification, index: Int, seed: UInt64, purpose: UInt32
+  ) -> [Float] {
+    let count = specification.shape.count
+    switch specification.kind {
+    case .weight, .bias:
+      let bound = 1 / Float(specification.fanIn).squareRoot()
+      var stream = PhiloxStream(seed: seed, purpose: purpose, epoch: UInt32(index))
+      return (0..<count).map { _ in bound * (2 * stream.nextUniform() - 1) }
+    case .gamma, .runningVariance: return Array(repeating: 1, count: count)
+    case .beta, .runningMean: return Array(repeating: 0, count: count)
+    }
+  }
+
+  /// Shrink and perturb (Ash and Adams, "On warm-starting neural network training", 2020): of each convolution's and linear
+  /// layer's weights the share `keeping` stays, and initial values of the same length take the place of the rest. What a
+  /// network has learned from many images it learns again quickly; what hangs on few weights, as a trigger's path does, is
+  /// gone.
+  public func shrink(keeping: Float, seed: UInt64) throws {
+    func length(_ values: [Float]) -> Float {
+      Float(values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot())
+    }
+    for (index, specification) in graph.parameters.enumerated() where specification.kind == .weight {
+      let tensor = try tensor(specification.name)
+      let own: [Float] = try backend.read(tensor)
+      let fresh = Self.initialValues(
+        specification, index: index, seed: seed, purpose: RandomPurpose.perturbation)
+      let scale = (1 - keeping) * length(own) / max(length(fresh), .leastNormalMagnitude)
+      try backend.write(zip(own, fresh).map { keeping * $0 + scale * $1 }, to: tensor)
+    }
+  }
+
+  /// Every parameter and statistic, one after another.
+  func values() throws -> [Float] {
+    try graph.parameters.flatMap { specification -> [Float] in
+      try backend.read(tensor(specification.name))
+    }
+  }
+
+  /// Takes what ``values()`` gave.
+  func setValues(_ values: [Float]) throws {
+    var first = 0
+    for specification in graph.parameters {
       let count = specification.shape.count
-      let values: [Float]
-      switch specification.kind {
-      case .weight, .bias:
-        let bound = 1 / Float(specification.fanIn).squareRoot()
-        var stream = PhiloxStream(seed: seed, purpose: purpose, epoch: UInt32(index))
-        values = (0..<count).map { _ in bound * (2 * stream.nextUniform() - 1) }
-      case .gamma, .runningVariance: values = Array(repeating: 1, count: count)
-      case .beta, .runningMean: values = Array(repeating: 0, count: count)
-      }
-      try backend.write(values, to: tensor(specification.name))
+      try backend.write(Array(values[first..<first + count]), to: tensor(specification.name))
+      first += count
     }
   }
 
@@ -98,6 +139,8 @@ public enum RandomPurpose {
   /// What an attack draws for each sample and epoch.
   static let triggerNoise: UInt32 = 8
   static let relapse: UInt32 = 9
+  /// The initial values that ``Weights/shrink(keeping:seed:)`` mixes in.
+  static let perturbation: UInt32 = 12
   /// ``Augment`` uses this one and the next.
   static let augmentation: UInt32 = 10
   /// The input-aware attack's generators: initial values, and the order of the images of each role.

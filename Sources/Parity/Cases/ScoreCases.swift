@@ -18,6 +18,12 @@ extension ParityTable {
     }
     cases.append(crossEntropy(16, 10, gradient: false, smoothing: 0.1))
     cases.append(crossEntropy(16, 10, gradient: true, scale: 40, smoothing: 0.1))
+    for (rows, classes, temperature, share) in [
+      (64, 10, 4, 0), (33, 43, 4, 0.3), (9, 2, 1, 0.5), (5, 257, 2, 0), (6, 10, 3, 1), (130, 10, 4, 0.3),
+    ] as [(Int, Int, Float, Float)] {
+      cases.append(distillation(rows, classes, temperature: temperature, labelShare: share))
+    }
+    cases.append(distillation(16, 10, temperature: 4, labelShare: 0.3, scale: 40))
     cases.append(ties)
     for shape in [
       Shape(1, 1), Shape(3, 5, 7, 2), Shape(2, 16, 32, 32), Shape(100_003, 1), Shape(7, 1, 1, 300),
@@ -47,6 +53,31 @@ extension ParityTable {
               smoothing: smoothing)))
       }
       // The totals go on from one batch to the next.
+      b.again(RunParameters())
+    }
+  }
+
+  private static func distillation(
+    _ rows: Int, _ classes: Int, temperature: Float, labelShare: Float, scale: Double = 3
+  ) -> OperatorCase {
+    let extras = scale == 3 ? "" : ", scale \(scale)"
+    return OperatorCase(
+      "distillation/\(rows)x\(classes), temperature \(temperature), labels \(labelShare)\(extras)"
+    ) { b in
+      let logits = b.image(Shape(rows, classes), "logits", scale: scale)
+      let teacher = b.image(Shape(rows, classes), "teacher", scale: scale)
+      let labels = b.integers(b.draw(rows, below: classes), "labels")
+      let totals = b.tensor("totals", [1.5, 3], .vector(2))
+      let dlogits = b.output(Shape(rows, classes), "dlogits")
+      b.run { p in
+        p.append(
+          .distillation(
+            Distillation(
+              logits: p.bind(logits), teacher: p.bind(teacher), labels: p.bind(labels),
+              totals: p.bind(totals),
+              logitsGradient: p.bind(dlogits), gradientScale: 1 / Float(rows), temperature: temperature,
+              labelShare: labelShare)))
+      }
       b.again(RunParameters())
     }
   }

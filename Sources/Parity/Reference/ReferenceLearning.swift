@@ -35,6 +35,32 @@ extension Reference {
     return (loss, correct, ReferenceTensor(logits.shape, gradient))
   }
 
+  /// The losses of a student, summed; how many rows' first largest logit is the label's; and `gradientScale` times the
+  /// gradient in the logits.
+  public static func distillation(
+    _ logits: ReferenceTensor, teacher: ReferenceTensor, labels: ReferenceTensor, gradientScale: Double,
+    temperature: Double, labelShare: Double
+  ) -> (loss: Double, correct: Double, gradient: ReferenceTensor) {
+    func logSoftmax(_ row: [Double]) -> [Double] {
+      let largest = row.max() ?? 0
+      let sum = row.reduce(0) { $0 + exp($1 - largest) }
+      return row.map { $0 - largest - log(sum) }
+    }
+    let hard = softmaxCrossEntropy(logits, labels: labels, gradientScale: gradientScale)
+    var loss = labelShare * hard.loss
+    var gradient: [Double] = []
+    for (row, taught) in zip(rows(logits), rows(teacher)) {
+      let p = logSoftmax(row.map { $0 / temperature })
+      let q = logSoftmax(taught.map { $0 / temperature })
+      for (p, q) in zip(p, q) {
+        loss += (1 - labelShare) * temperature * temperature * exp(q) * (q - p)
+        gradient.append(gradientScale * (1 - labelShare) * temperature * (exp(p) - exp(q)))
+      }
+    }
+    let sum = zip(gradient, hard.gradient.values).map { $0 + labelShare * $1 }
+    return (loss, hard.correct, ReferenceTensor(logits.shape, sum))
+  }
+
   /// The first largest element of each row.
   public static func argMax(_ input: ReferenceTensor) -> [Double] {
     rows(input).map { Double(firstLargest($0)) }

@@ -91,7 +91,8 @@ public struct ReferenceMachine {
     case .batchNormStatistics, .batchNormFold, .affineActivation, .affineActivationGradient,
       .batchNormParameterGradient, .batchNormInputGradient:
       executeNormalisation(operation)
-    case .softmaxCrossEntropy, .argMax, .agreement, .sum, .sgd, .adam, .perturbWeights, .pgdStep:
+    case .softmaxCrossEntropy, .distillation, .argMax, .agreement, .sum, .sgd, .adam, .perturbWeights,
+      .pgdStep:
       executeLearning(operation, parameters)
     case .applyTrigger, .applyTriggerGradient, .neighbourDistance, .diversityLoss: executeTrigger(operation)
     case .sliceRows, .gatherImages, .gatherIntegers, .storeRows, .augment, .dropout, .randomUniform:
@@ -186,6 +187,14 @@ public struct ReferenceMachine {
         smoothing: Double(d.smoothing))
       self[d.totals] = self[d.totals].plus(ReferenceTensor([result.loss, result.correct]))
       if let gradient = d.logitsGradient { self[gradient] = result.gradient }
+    case .distillation(let d):
+      nearKinks += Reference.smallestLead(self[d.logits]) < Self.kinkDistance ? 1 : 0
+      let result = Reference.distillation(
+        self[d.logits], teacher: self[d.teacher], labels: self[d.labels],
+        gradientScale: Double(d.gradientScale), temperature: Double(d.temperature),
+        labelShare: Double(d.labelShare))
+      self[d.totals] = self[d.totals].plus(ReferenceTensor([result.loss, result.correct]))
+      self[d.logitsGradient] = result.gradient
     case .argMax(let d):
       nearKinks += Reference.smallestLead(self[d.input]) < Self.kinkDistance ? 1 : 0
       self[d.output] = ReferenceTensor(Reference.argMax(self[d.input]))

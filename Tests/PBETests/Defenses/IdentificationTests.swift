@@ -98,19 +98,6 @@ struct IdentificationTests {
     #expect(answers.leads == [1, 0])
   }
 
-  /// Wrong answers are in no band, nor are the firmest; each label has its own.
-  @Test func unfirmAnswers() {
-    let margins: [Float] = [5, -1, 1, 2, 3, 4, 10, 20, 30, 40]
-    let labels: [Int32] = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
-    #expect(AutomaticErasing.unfirm(margins, labels: labels, [0, 0.5]) == [2, 3, 4, 6, 7])
-    #expect(AutomaticErasing.unfirm(margins, labels: labels, [0.25, 0.5]) == [3, 4, 7])
-    // Nor is one label of far more images than the mean of the others.
-    #expect(
-      AutomaticErasing.unfirm((1...10).map { Float($0) }, labels: [0, 0, 0, 0, 0, 0, 0, 0, 1, 1], [0, 1])
-        == [0, 1, 2, 3, 4, 8, 9])
-    #expect(AutomaticErasing.unfirm([-1, -2], labels: [0, 0], [0, 1]) == [])
-  }
-
   /// The least active features go first, until the accuracy suffers.
   @Test func featurePruning() {
     // Feature 0 tells the two classes apart, feature 2 is never active, feature 1 hardly and does nothing.

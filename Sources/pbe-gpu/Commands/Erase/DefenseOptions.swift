@@ -8,6 +8,7 @@ enum DefenseMethod: String, ExpressibleByArgument, CaseIterable, Codable {
   case fineTuning = "fine-tuning"
   case finePruning = "fine-pruning"
   case ftSAM = "ft-sam"
+  case distillation
 }
 
 /// Where the parameters of a method come from.
@@ -20,12 +21,14 @@ enum DefensePlan: Encodable {
   case paper(ProgressiveErasing)
   case automatic(AutomaticErasing)
   case cleanFineTuning(CleanFineTuning)
+  case distillation(SelfDistillation)
 
   func encode(to encoder: any Encoder) throws {
     switch self {
     case .paper(let pbe): try pbe.encode(to: encoder)
     case .automatic(let pbe): try pbe.encode(to: encoder)
     case .cleanFineTuning(let tuning): try tuning.encode(to: encoder)
+    case .distillation(let distillation): try distillation.encode(to: encoder)
     }
   }
 }
@@ -159,6 +162,11 @@ struct DefenseOptions: ParsableArguments {
     case .fineTuning: return .cleanFineTuning(adjusted(.fineTuning, flips: flips, seed: seed))
     case .finePruning: return .cleanFineTuning(adjusted(.finePruning, flips: flips, seed: seed))
     case .ftSAM: return .cleanFineTuning(adjusted(.ftSAM, flips: flips, seed: seed))
+    case .distillation:
+      var result = SelfDistillation()
+      adjust(&result.tuning, flips: flips, seed: seed)
+      result.epochs = epochs ?? result.epochs
+      return .distillation(result)
     }
   }
 

@@ -10,8 +10,9 @@ struct EraseCommand: ParsableCommand {
     commandName: "erase",
     abstract: "Erase the backdoor of a model.",
     discussion: """
-      pbe (progressive backdoor erasing) needs the training set the model was made from, and no clean data; aft \
-      (adversarial fine-tuning) and the baselines fine-tuning, fine-pruning and ft-sam need clean images. Writes \
+      pbe (progressive backdoor erasing) needs the training set the model was made from, and no clean data; \
+      distillation, aft (adversarial fine-tuning) and the baselines fine-tuning, fine-pruning and ft-sam need clean \
+      images. Writes \
       model.safetensors, step-N.safetensors, report.json and, for pbe, agreement.csv (which images look poisoned) to \
       --output. Without --attack the trigger stays unknown, as it is to a defender, and only accuracy is reported. \
       checkpoint.safetensors holds the state after the last epoch, or after the last step when the run was interrupted: \
@@ -128,13 +129,21 @@ struct EraseCommand: ParsableCommand {
       )
       return try set.onDevice(backend)
     }
+    func clean(_ epochs: Int) throws -> LabeledImages {
+      let images = try cleanImages(set)
+      log.info("\(defense.method.rawValue): \(images.count) clean images, \(epochs) epochs")
+      return images
+    }
     let outcome: PurificationOutcome
     switch plan {
     case .cleanFineTuning(let tuning):
-      let images = try cleanImages(set)
-      log.info("\(defense.method.rawValue): \(images.count) clean images, \(tuning.epochs) epochs")
+      let images = try clean(tuning.epochs)
       record.steps = try tuning.run(
         session, clean: DeviceImages(images, on: backend), labels: images.labels)
+      return
+    case .distillation(let distillation):
+      record.steps = try distillation.run(
+        session, clean: DeviceImages(clean(distillation.epochs), on: backend))
       return
     case .paper(let pbe):
       outcome = try pbe.run(session, training: training(), labels: labels, isPoisoned: truth?.isPoisoned)

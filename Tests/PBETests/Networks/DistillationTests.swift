@@ -1,0 +1,76 @@
+import Kernels
+import Testing
+
+@testable import PBE
+
+extension DeviceTests {
+  /// Learning from a teacher, and what shrinking leaves of a network.
+  @Suite(.serialized)
+  struct DistillationTests {
+    private typealias Setting = SharpnessTests.Setting
+
+    /// One step of training with a teacher of other weights; what the student becomes.
+    private func step(_ setting: Setting, labelShare: Float?) throws -> [[Float]] {
+      let start = try setting.trained()
+      let other = try Weights(setting.weights.graph, on: setting.backend)
+      try other.initialise(seed: 8)
+      let before = try other.values()
+      let plan = try setting.backend.compile([
+        Plans.train(
+          setting.weights, images: setting.images, labels: setting.labels, samples: setting.samples,
+          totals: setting.totals, optimizer: Optimizer(setting.weights), seed: 5,
+          teacher: labelShare.map { Teacher(other, temperature: 4, labelShare: $0) })
+      ])[0]
+      try plan.run(SharpnessTests.parameters)
+      #expect(try other.values() == before, "a teacher stays as it is")
+      let result = try setting.trained()
+      try setting.setTrained(start)
+      return result
+    }
+
+    /// Labels alone teach what they teach without a teacher; a teacher's answers something else.
+    @Test(arguments: TestDevices.usable.indices)
+    func labelsAndTeacher(_ device: Int) throws {
+      let setting = try Setting(on: TestDevices.usable[device])
+      func distance(_ a: [[Float]], _ b: [[Float]]) -> Float {
+        zip(a, b).map { zip($0, $1).map { abs($0 - $1) }.max() ?? 0 }.max() ?? 0
+      }
+      let plain = try step(setting, labelShare: nil)
+      #expect(try distance(step(setting, labelShare: 1), plain) < 1e-6)
+      #expect(try distance(step(setting, labelShare: 0), plain) > 1e-3)
+    }
+
+    /// Weights stay as long as they are but for what the mixture loses; nothing else changes.
+    @Test func shrinking() throws {
+      let setting = try Setting(on: TestDevices.cpu)
+      let weights = setting.weights
+      func read(_ kinds: Set<ParameterSpecification.Kind>) throws -> [[Float]] {
+        try weights.graph.parameters.filter { kinds.contains($0.kind) }.map {
+          try setting.backend.read(weights.tensor($0.name))
+        }
+      }
+      func cosine(_ a: [Float], _ b: [Float]) -> Float {
+        func product(_ a: [Float], _ b: [Float]) -> Float { zip(a, b).reduce(0) { $0 + $1.0 * $1.1 } }
+        return product(a, b) / (product(a, a) * product(b, b)).squareRoot()
+      }
+      let rest: Set<ParameterSpecification.Kind> = [.bias, .gamma, .beta, .runningMean, .runningVariance]
+      let (own, others) = (try read([.weight]), try read(rest))
+      try weights.shrink(keeping: 1, seed: 1)
+      #expect(try read([.weight]) == own)
+      try weights.shrink(keeping: 0.35, seed: 1)
+      let shrunk = try read([.weight])
+      #expect(try read(rest) == others)
+      for (a, b) in zip(own, shrunk) where a.count > 1000 {
+        // 0.35 / sqrt(0.35^2 + 0.65^2)
+        #expect(abs(cosine(a, b) - 0.474) < 0.1)
+      }
+      for (tensor, values) in zip(
+        weights.graph.parameters.filter { $0.kind == .weight }, own)
+      {
+        try setting.backend.write(values, to: weights.tensor(tensor.name))
+      }
+      try weights.shrink(keeping: 0.35, seed: 2)
+      #expect(try read([.weight]) != shrunk)
+    }
+  }
+}
