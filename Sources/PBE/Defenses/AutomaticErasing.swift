@@ -78,9 +78,10 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
     try session.change { try weights.copy(from: infected) }
     for step in witnessSteps..<epochs.count {
       let taught = labels.indices.map { found.suggested[$0] ? found.answers[$0] : labels[$0] }
-      // Where the purified model still answers as the attacker wants, nobody knows a better label.
+      // Where the purified model is not sure, or still answers as the attacker wants, nobody knows a better label.
       let extra = labels.indices.filter { index in
-        !found.suggested[index] || taught[index] != labels[index] && !without.contains(.relabelling)
+        !found.suggested[index]
+          || found.isFirm[index] && taught[index] != labels[index] && !without.contains(.relabelling)
       }
       var report = assessment.begin(step: step, extraSet: extra, taught: taught)
       _ = try session.makeTrainer(DeviceImages(sharing: training, labels: taught), tuning)

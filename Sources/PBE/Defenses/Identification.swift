@@ -3,13 +3,19 @@ import Kernels
 /// Which training images seem to carry a trigger, by the infected and the purified model's logits; and how right that is,
 /// where the truth is known.
 ///
-/// Images that the infected model answers firmly as they are labelled and the purified one firmly otherwise are rare, but
-/// for triggered ones. So a label that has many of them is taken to be one that the attacker gave, and among its images a
-/// ``TriggerMixture`` finds the others with the trigger. Where no label has many, nothing is suspected.
+/// Images that the infected model answers as they are labelled and the purified one firmly otherwise are rare, but for
+/// triggered ones. A label that has some of them is doubtful: all of its images that the purified model answers otherwise
+/// are suspected. A label that has many of which the infected model is sure is taken to be one that the attacker gave:
+/// among its images a ``TriggerMixture`` finds all with the trigger. Of other labels nothing is suspected.
 public struct Identification: Sendable {
-  /// A label is suspected when this share of its images, and so many, are answered firmly as labelled by the infected
-  /// model, and firmly otherwise by the purified one. Of a label that nobody had poisoned at most 1.1% were.
-  static let suspectedShare = 0.015, suspectedImages = 5
+  /// A label is doubtful when this share of its images, and so many, are answered as labelled by the infected model, and
+  /// firmly otherwise by the purified one. Of a label that nobody had poisoned at most 0.3% were, for repaired models; for
+  /// a witness, up to 5%. A doubt costs little, and the next identification withdraws it; a label that is missed brings the
+  /// backdoor back.
+  static let doubtfulShare = 0.005, doubtfulImages = 5
+  /// A label seems to be the attacker's when this share is answered firmly by the infected model, too. Of a label that
+  /// nobody had poisoned at most 0.2% were, for repaired models; for a witness, up to 2%.
+  static let givenShare = 0.01
   /// An image of a suspected label is suggested unless it is less probable than this that it carries the trigger. A false
   /// suspicion costs a defense little: the purified model's answer to a clean image is mostly its label.
   static let clearedBelow = 0.1
@@ -20,6 +26,8 @@ public struct Identification: Sendable {
   public let suggested: [Bool]
   /// The answer of the purified model to each image.
   public let answers: [Int32]
+  /// Whether that answer's lead over the next class is at least that of half of all images.
+  public let isFirm: [Bool]
   /// The labels that the attacker seems to have given.
   public let labels: [Int32]
   private let scores: [Double]
@@ -46,25 +54,30 @@ public struct Identification: Sendable {
   public init(infected: [Float], purified: [Float], labels: [Int32], usesMixture: Bool = true) {
     let before = Answers(infected, labels: labels)
     let after = Answers(purified, labels: labels)
-    let firmBefore = Self.median(before.margins)
     let firmAfter = Self.median(after.leads)
     let isDisputed = after.margins.map { $0 < 0 }
     let byLabel = Dictionary(grouping: labels.indices) { labels[$0] }
-    let suspected = byLabel.filter { _, images in
-      let firmly = images.count {
-        isDisputed[$0] && before.margins[$0] >= firmBefore && after.leads[$0] >= firmAfter
-      }
-      return firmly >= Self.suspectedImages && Double(firmly) >= Self.suspectedShare * Double(images.count)
+    let isFirm = after.leads.map { $0 >= firmAfter }
+    let firmBefore = Self.median(before.margins)
+    /// Whether a share of the images, and enough, are disputed firmly, and how firmly the infected model answered them.
+    func dispute(_ images: [Int], over margin: Float, _ share: Double) -> Bool {
+      let firmly = images.count { isDisputed[$0] && isFirm[$0] && before.margins[$0] > margin }
+      return firmly >= Self.doubtfulImages && Double(firmly) >= share * Double(images.count)
     }
-    let others = labels.indices.filter { suspected[labels[$0]] == nil }
+    let suspected = byLabel.filter { dispute($1, over: 0, Self.doubtfulShare) }
+    let given = suspected.filter { usesMixture && dispute($1, over: firmBefore, Self.givenShare) }
+    let others = labels.indices.filter { index in
+      given[labels[index]] == nil && !(isDisputed[index] && suspected[labels[index]] != nil)
+    }
 
     var probabilities = [Double](repeating: 0, count: labels.count)
     var scores = [Double](repeating: -.greatestFiniteMagnitude, count: labels.count)
-    for images in suspected.values {
+    for (label, images) in suspected {
+      let isGiven = given[label] != nil
       let mixture = TriggerMixture(
         [infected, purified], classes: infected.count / labels.count, rows: images,
-        suspects: Self.seeds(images, isDisputed, before.margins), reference: others,
-        iterations: usesMixture ? TriggerMixture.rounds : 0)
+        suspects: isGiven ? Self.seeds(images, isDisputed, before.margins) : images.map { isDisputed[$0] },
+        reference: others, iterations: isGiven ? TriggerMixture.rounds : 0)
       for (image, logOdds) in zip(images, mixture.logOdds) {
         probabilities[image] = TriggerMixture.probability(logOdds)
         scores[image] = logOdds
@@ -74,6 +87,7 @@ public struct Identification: Sendable {
     self.scores = scores
     self.labels = suspected.keys.sorted()
     answers = after.classes
+    self.isFirm = isFirm
     suggested = probabilities.map { $0 > Self.clearedBelow }
   }
 

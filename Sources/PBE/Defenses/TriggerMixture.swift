@@ -36,18 +36,23 @@ struct TriggerMixture {
         (0..<classes).map { column in rows.map { Double(table[$0 * classes + column]) } }
       }
     }
-    let own = columns(rows)
-    let clean = Self.Sums(
-      columns(reference), weight: min(1, Double(count) / Double(max(1, reference.count))))
-    let all = Self.Sums(own, weight: 1).adding(clean)
+    guard iterations > 0 else { return }
+    let (own, clean) = (columns(rows), columns(reference))
+    let weight = min(1, Double(count) / Double(max(1, reference.count)))
+    let all = Self.Sums(own, weight: 1).adding(Self.Sums(clean, weight: weight))
     for _ in 0..<iterations {
       guard let direction = discriminant(own, all) else { return }
-      for image in 0..<count { scores[image] = 0 }
-      for (column, weight) in zip(own, direction) {
-        for image in 0..<count { scores[image] += weight * column[image] }
-      }
-      guard expect() else { return }
+      scores = Self.project(own, on: direction)
+      guard expect(clean: Self.project(clean, on: direction), weight: weight) else { return }
     }
+  }
+
+  private static func project(_ columns: [[Double]], on direction: [Double]) -> [Double] {
+    var scores = [Double](repeating: 0, count: columns.first?.count ?? 0)
+    for (column, weight) in zip(columns, direction) {
+      for image in scores.indices { scores[image] += weight * column[image] }
+    }
+    return scores
   }
 
   static func probability(_ logOdds: Double) -> Double {
@@ -113,27 +118,30 @@ struct TriggerMixture {
     return LinearSystem.solve(covariance, zip(high, low).map { $0 - $1 })
   }
 
-  /// New probabilities from the scores; false when the classes can't be told apart.
-  private mutating func expect() -> Bool {
+  /// New probabilities from the scores; false when the classes can't be told apart. Images of the reference, `clean`, show
+  /// what is normal, each counting `weight`: of a label that is poisoned through and through, too few others are left.
+  private mutating func expect(clean: [Double], weight: Double) -> Bool {
     let count = Double(probabilities.count)
     let ones = probabilities.reduce(0, +)
-    guard ones > 0.5, count - ones > 0.5 else { return false }
-    var (high, low) = (0.0, 0.0)
+    let others = count - ones + weight * Double(clean.count)
+    guard ones > 0.5, others > 0.5 else { return false }
+    var (high, low) = (0.0, weight * clean.reduce(0, +))
     for (probability, score) in zip(probabilities, scores) {
       high += probability * score
       low += (1 - probability) * score
     }
     high /= ones
-    low /= count - ones
+    low /= others
     var (highVariance, lowVariance) = (0.0, 0.0)
+    for score in clean { lowVariance += weight * (score - low) * (score - low) }
     for (probability, score) in zip(probabilities, scores) {
       highVariance += probability * (score - high) * (score - high)
       lowVariance += (1 - probability) * (score - low) * (score - low)
     }
     highVariance /= ones
-    lowVariance /= count - ones
+    lowVariance /= others
     guard highVariance > 0, lowVariance > 0 else { return false }
-    let prior = log(ones / (count - ones)) + log(lowVariance / highVariance) / 2
+    let prior = log(ones / max(0.5, count - ones)) + log(lowVariance / highVariance) / 2
     for (image, score) in scores.enumerated() {
       // Beyond either mean the nearer class has it: of two normal distributions the wider one would take both ends.
       if score >= high {
