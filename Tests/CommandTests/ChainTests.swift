@@ -139,6 +139,8 @@ extension CommandTests {
         (["--epochs", "3"], "--epochs"), (["--keep-rates", "0.5"], "--keep-rates"),
         (["--method", "aft", "--initial-fraction", "0.1"], "--initial-fraction"),
         (["--method", "ft-sam", "--adversarial-epochs", "1"], "--adversarial-epochs"),
+        (["--epsilon", "8"], "adversarial examples"), (["--method", "distillation", "--clip"], "adversarial"),
+        (["--method", "distillation", "--recipe", "auto"], "--recipe"),
         (["--clean", folder.path], "--clean"), (["--method", "aft", "--recipe", "auto"], "--recipe"),
         (["--recipe", "paper", "--without", "band"], "--without"),
       ] {

@@ -1,4 +1,3 @@
-import Foundation
 import Kernels
 
 /// Progressive erasing with pbe-gpu's own recipe: like ``ProgressiveErasing`` it needs no clean data, and each step's
@@ -28,8 +27,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   public var shares = [0.7]
   /// Epochs of each step: of the witness's, then of the repair's.
   public var epochs = [4, 3, 2, 3]
-  /// The learning rate that each step begins with; it falls to a tenth of it along half a cosine, in the last step to
-  /// zero.
+  /// The learning rate that each step begins with; it falls to zero along half a cosine.
   public var learning_rates: [Float] = [0.05, 0.05, 0.05, 0.03]
 
   /// Parts that are left out, to see what they are worth.
@@ -154,8 +152,8 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   }
 
   private func rate(_ step: Int, share: Double) -> Float {
-    let (top, end) = (learning_rates[step], step + 1 == epochs.count ? 0 : learning_rates[step] / 10)
-    return end + (top - end) * Float(0.5 * (1 + cos(share * Double.pi)))
+    // To zero, or the running statistics of batch norm lag behind the weights, and answers are worse than they seem.
+    Schedule.cosine.rate(learning_rates[step], share: share)
   }
 
   private func work(_ count: Int) -> Double {

@@ -16,6 +16,9 @@ public struct Identification: Sendable {
   /// A label seems to be the attacker's when this share is answered firmly by the infected model, too. Of a label that
   /// nobody had poisoned at most 0.2% were, for repaired models; for a witness, up to 2%.
   static let givenShare = 0.01
+  /// An answer whose lead over the next class is this is firm: odds of 33 to 1. Of a model that is less sure, one whose
+  /// lead is at least that of half of all images.
+  static let firmLead: Float = 3.5
   /// An image of a suspected label is suggested unless it is less probable than this that it carries the trigger. A false
   /// suspicion costs a defense little: the purified model's answer to a clean image is mostly its label.
   static let clearedBelow = 0.1
@@ -26,7 +29,7 @@ public struct Identification: Sendable {
   public let suggested: [Bool]
   /// The answer of the purified model to each image.
   public let answers: [Int32]
-  /// Whether that answer's lead over the next class is at least that of half of all images.
+  /// Whether that answer is firm.
   public let isFirm: [Bool]
   /// The labels that the attacker seems to have given.
   public let labels: [Int32]
@@ -54,7 +57,7 @@ public struct Identification: Sendable {
   public init(infected: [Float], purified: [Float], labels: [Int32], usesMixture: Bool = true) {
     let before = Answers(infected, labels: labels)
     let after = Answers(purified, labels: labels)
-    let firmAfter = Self.median(after.leads)
+    let firmAfter = min(Self.firmLead, Self.median(after.leads))
     let isDisputed = after.margins.map { $0 < 0 }
     let byLabel = Dictionary(grouping: labels.indices) { labels[$0] }
     let isFirm = after.leads.map { $0 >= firmAfter }

@@ -82,14 +82,14 @@ struct AugmentationOptions: ParsableArguments {
 
 /// How adversarial examples are made; sizes in units of 1/255.
 struct PGDOptions: ParsableArguments {
-  @Option(help: "The largest change of a pixel, in units of 1/255.")
-  var epsilon = 6.0
+  @Option(help: "The largest change of a pixel, in units of 1/255. Default: 6.")
+  var epsilon: Double?
 
   @Option(help: "The size of a PGD step, in units of 1/255. Default: a fifth of --epsilon.")
   var stepSize: Double?
 
-  @Option(help: "The number of PGD steps.")
-  var pgdSteps = 7
+  @Option(help: "The number of PGD steps. Default: 7.")
+  var pgdSteps: Int?
 
   @Flag(help: "Start PGD at a random point of the ball.")
   var randomStart = false
@@ -103,15 +103,20 @@ struct PGDOptions: ParsableArguments {
   var craftInTrainingMode = false
 
   func validate() throws {
-    guard (0...255).contains(epsilon), (0...255).contains(stepSize ?? 0) else {
+    guard (0...255).contains(epsilon ?? 0), (0...255).contains(stepSize ?? 0) else {
       throw ValidationError("--epsilon and --step-size are in units of 1/255, from 0 to 255")
     }
-    guard (0...1000).contains(pgdSteps) else { throw ValidationError("--pgd-steps must be 0 to 1000") }
+    guard (0...1000).contains(pgdSteps ?? 0) else { throw ValidationError("--pgd-steps must be 0 to 1000") }
+  }
+
+  /// Whether any of them is given.
+  var isGiven: Bool {
+    epsilon != nil || stepSize != nil || pgdSteps != nil || randomStart || clip || craftInTrainingMode
   }
 
   var attack: PGD {
     PGD(
-      epsilon: Float(epsilon / 255), stepSize: stepSize.map { Float($0 / 255) }, steps: pgdSteps,
+      epsilon: Float((epsilon ?? 6) / 255), stepSize: stepSize.map { Float($0 / 255) }, steps: pgdSteps ?? 7,
       randomStart: randomStart, clip: clip, usesBatchStatistics: craftInTrainingMode)
   }
 }
