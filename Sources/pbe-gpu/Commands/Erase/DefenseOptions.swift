@@ -129,7 +129,10 @@ struct DefenseOptions: ParsableArguments {
       ("--keep-rates", keepRates != nil, isPaper, "--recipe paper"),
       ("--adversarial-batches", adversarialBatches != nil, isPaper, "--recipe paper"),
       ("--without", !without.isEmpty, isAutomatic, "--recipe auto"),
-      ("an option of adversarial examples", pgd.isGiven, isPaper || method == .aft, "--recipe paper and --method aft"),
+      (
+        "an option of adversarial examples", pgd.isGiven, isPaper || method == .aft,
+        "--recipe paper and --method aft"
+      ),
       ("--adversarial-epochs", adversarialEpochs != nil, method == .aft, "--method aft"),
     ]
     for option in given where option.isGiven && !option.applies {
