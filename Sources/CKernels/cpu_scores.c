@@ -43,25 +43,21 @@ float pbe_cross_entropy(const float *logits, ptrdiff_t classes, int32_t label, f
 
 float pbe_distillation(const float *logits, const float *teacher, ptrdiff_t classes, int32_t label, float temperature,
                        float label_share, float scale, float *gradient, int *correct) {
-  int32_t best = pbe_arg_max(logits, classes), teachers = pbe_arg_max(teacher, classes);
-  *correct = best == label;
-  float hardest = 0, soft = 0, taught = 0;
+  float hard = pbe_cross_entropy(logits, classes, label, 0, label_share * scale, gradient, correct);
+  float largest = logits[pbe_arg_max(logits, classes)], taught = teacher[pbe_arg_max(teacher, classes)];
+  float sum = 0, sum_taught = 0;
   for (ptrdiff_t c = 0; c < classes; c++) {
-    hardest += expf(logits[c] - logits[best]);
-    soft += expf((logits[c] - logits[best]) / temperature);
-    taught += expf((teacher[c] - teacher[teachers]) / temperature);
+    sum += expf((logits[c] - largest) / temperature);
+    sum_taught += expf((teacher[c] - taught) / temperature);
   }
-  float teaching = (1 - label_share) * temperature, divergence = 0;
+  float teaching = (1 - label_share) * temperature, divergence = logf(sum) - logf(sum_taught);
   for (ptrdiff_t c = 0; c < classes; c++) {
-    float lead = (logits[c] - logits[best]) / temperature, target = (teacher[c] - teacher[teachers]) / temperature;
-    float p = expf(lead) / soft, q = expf(target) / taught;
+    float lead = (logits[c] - largest) / temperature, target = (teacher[c] - taught) / temperature;
+    float p = expf(lead) / sum, q = expf(target) / sum_taught;
     divergence += q * (target - lead);
-    gradient[c] = scale * (teaching * (p - q) +
-                           label_share * (expf(logits[c] - logits[best]) / hardest - (c == label ? 1.0f : 0.0f)));
+    gradient[c] += scale * (teaching * (p - q));
   }
-  if (label < 0 || label >= classes) return NAN;
-  divergence += logf(soft) - logf(taught);
-  return teaching * temperature * divergence + label_share * (logf(hardest) + logits[best] - logits[label]);
+  return teaching * temperature * divergence + label_share * hard;
 }
 
 int32_t pbe_arg_max(const float *x, ptrdiff_t count) {

@@ -2,40 +2,38 @@ import CKernels
 
 extension CPUCompiler {
   func softmaxCrossEntropy(_ d: SoftmaxCrossEntropy) throws -> Step {
-    let (logits, labels, totals) = (try floats(d.logits), try integers(d.labels), try floats(d.totals))
+    let (logits, labels) = (try floats(d.logits), try integers(d.labels))
     let gradient = try floats(d.logitsGradient)
-    let (rows, classes) = (shape(d.logits).n, shape(d.logits).c)
-    return { _ in
-      var (loss, right) = (0.0, 0)
-      for row in 0..<rows {
-        var correct: Int32 = 0
-        loss += Double(
-          pbe_cross_entropy(
-            logits + row * classes, classes, labels[row], d.smoothing, d.gradientScale,
-            gradient.map { $0 + row * classes },
-            &correct))
-        right += Int(correct)
-      }
-      totals[0] += Float(loss)
-      totals[1] += Float(right)
+    let classes = shape(d.logits).c
+    return try losses(d.logits, totals: d.totals) { row, correct in
+      pbe_cross_entropy(
+        logits + row * classes, classes, labels[row], d.smoothing, d.gradientScale,
+        gradient.map { $0 + row * classes }, &correct)
     }
   }
 
   func distillation(_ d: Distillation) throws -> Step {
     let (logits, teacher) = (try floats(d.logits), try floats(d.teacher))
-    let (labels, totals) = (try integers(d.labels), try floats(d.totals))
-    let gradient = try floats(d.logitsGradient)
-    let (rows, classes) = (shape(d.logits).n, shape(d.logits).c)
+    let (labels, gradient) = (try integers(d.labels), try floats(d.logitsGradient))
+    let classes = shape(d.logits).c
+    return try losses(d.logits, totals: d.totals) { row, correct in
+      let first = row * classes
+      return pbe_distillation(
+        logits + first, teacher + first, classes, labels[row], d.temperature, d.labelShare, d.gradientScale,
+        gradient + first, &correct)
+    }
+  }
+
+  /// Adds up the losses of all rows, and how many are answered right.
+  private func losses(
+    _ logits: Value, totals: Value, of row: @escaping (_ row: Int, _ correct: inout Int32) -> Float
+  ) throws -> Step {
+    let (rows, totals) = (shape(logits).n, try floats(totals))
     return { _ in
       var (loss, right) = (0.0, 0)
-      for row in 0..<rows {
+      for index in 0..<rows {
         var correct: Int32 = 0
-        let first = row * classes
-        loss += Double(
-          pbe_distillation(
-            logits + first, teacher + first, classes, labels[row], d.temperature, d.labelShare,
-            d.gradientScale,
-            gradient + first, &correct))
+        loss += Double(row(index, &correct))
         right += Int(correct)
       }
       totals[0] += Float(loss)

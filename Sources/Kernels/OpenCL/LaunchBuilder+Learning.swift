@@ -2,25 +2,26 @@ extension LaunchBuilder {
   // MARK: - Loss and scores
 
   mutating func softmaxCrossEntropy(_ d: SoftmaxCrossEntropy) throws {
-    let x = shape(d.logits)
-    let perRow = try need(.partial, floats: 2 * x.n)
-    rowwise(
-      "softmax_cross_entropy",
-      [.value(d.logits), .value(d.labels), optional(d.logitsGradient), perRow] + (try ints(x.n, x.c))
-        + [.float(d.gradientScale), .float(d.smoothing)],
-      rows: x.n)
-    launch("add_totals", [perRow, .value(d.totals), try int(x.n)], global: [2], local: [2])
+    try losses(
+      "softmax_cross_entropy", d.logits, [.value(d.labels), optional(d.logitsGradient)],
+      [.float(d.gradientScale), .float(d.smoothing)], totals: d.totals)
   }
 
   mutating func distillation(_ d: Distillation) throws {
-    let x = shape(d.logits)
+    try losses(
+      "distillation", d.logits, [.value(d.teacher), .value(d.labels), .value(d.logitsGradient)],
+      [.float(d.gradientScale), .float(d.temperature), .float(d.labelShare)], totals: d.totals)
+  }
+
+  /// A kernel for the loss of each row, and one that adds them up.
+  private mutating func losses(
+    _ kernel: String, _ logits: Value, _ buffers: [LaunchPlan.Argument], _ numbers: [LaunchPlan.Argument],
+    totals: Value
+  ) throws {
+    let x = shape(logits)
     let perRow = try need(.partial, floats: 2 * x.n)
-    rowwise(
-      "distillation",
-      [.value(d.logits), .value(d.teacher), .value(d.labels), .value(d.logitsGradient), perRow]
-        + (try ints(x.n, x.c)) + [.float(d.gradientScale), .float(d.temperature), .float(d.labelShare)],
-      rows: x.n)
-    launch("add_totals", [perRow, .value(d.totals), try int(x.n)], global: [2], local: [2])
+    rowwise(kernel, [.value(logits)] + buffers + [perRow] + (try ints(x.n, x.c)) + numbers, rows: x.n)
+    launch("add_totals", [perRow, .value(totals), try int(x.n)], global: [2], local: [2])
   }
 
   mutating func argMax(_ d: ArgMax) throws {

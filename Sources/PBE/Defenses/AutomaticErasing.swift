@@ -10,8 +10,8 @@ import Kernels
 ///   most triggers make answers firm. Then they are those about which the witness agrees most with it.
 /// - The repair: ``Identification`` compares the infected model with the witness and names the images with a trigger. The
 ///   infected model itself, which knows more than the witness, is fine-tuned on all images; those get the answers of the
-///   purified model as labels, and teach that the trigger means nothing. Then once more, with the repaired model as
-///   witness.
+///   purified model as labels, and teach that the trigger means nothing (where it is not sure, they are left out). Then
+///   once more, with the repaired model as witness.
 public struct AutomaticErasing: Sendable, Codable, Hashable {
   /// How it trains; the learning rates are those of `learning_rates`.
   public var tuning: TrainingSettings
@@ -126,12 +126,9 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   private func train(
     _ session: DefenseSession, _ step: Int, on extra: [Int], _ report: inout StepReport
   ) throws {
-    for epoch in 0..<epochs[step] {
-      report.add(
-        try session.epoch(
-          on: extra, label: "step \(step + 1)/\(epochs.count), epoch \(epoch + 1)/\(epochs[step])",
-          rate: { rate(step, share: (Double(epoch) + $0) / Double(epochs[step])) }))
-    }
+    try session.train(
+      on: extra, epochs: epochs[step], label: "step \(step + 1)/\(epochs.count)", into: &report,
+      rate: { Schedule.cosine.rate(learning_rates[step], share: $0) })
   }
 
   private var witnessSteps: Int { 1 + shares.count }
@@ -151,17 +148,11 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
     }.sorted()
   }
 
-  private func rate(_ step: Int, share: Double) -> Float {
-    // To zero, or the running statistics of batch norm lag behind the weights, and answers are worse than they seem.
-    Schedule.cosine.rate(learning_rates[step], share: share)
-  }
-
   private func work(_ count: Int) -> Double {
     let taught = without.contains(.distillation) ? 1 : 1 + DefenseSession.scoringCost
-    let parts = zip(epochs, [band[1] - band[0]] + shares + epochs.map { _ in 1 })
-    let training = parts.enumerated().reduce(0) { sum, step in
-      sum + Double(step.element.0) * step.element.1 * (step.offset < witnessSteps ? taught : 1)
-    }
-    return Double(count) * (training + DefenseSession.scoringCost * Double(epochs.count + 1))
+    let witness = zip(epochs, [band[1] - band[0]] + shares).reduce(0) { $0 + Double($1.0) * $1.1 }
+    let repair = epochs.dropFirst(witnessSteps).reduce(0, +)
+    let scorings = Double(epochs.count + 1) * DefenseSession.scoringCost
+    return Double(count) * (taught * witness + Double(repair) + scorings)
   }
 }

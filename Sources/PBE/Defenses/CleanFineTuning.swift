@@ -61,12 +61,9 @@ public struct CleanFineTuning: Sendable, Codable, Hashable {
     }
     _ = try session.makeTrainer(clean, tuning, masks: masks)
     var report = StepReport(step: 0, extraSet: all, isPoisoned: nil)
-    for epoch in 0..<epochs {
-      report.add(
-        try session.epoch(
-          on: all, label: "epoch \(epoch + 1)/\(epochs)", isAdversarial: { _ in epoch < adversarial },
-          rate: { tuning.schedule.rate(tuning.learning_rate, share: (Double(epoch) + $0) / Double(epochs)) }))
-    }
+    try session.train(
+      on: all, epochs: epochs, into: &report, isAdversarial: { epoch, _ in epoch < adversarial },
+      rate: { tuning.schedule.rate(tuning.learning_rate, share: $0) })
     report.adversarial_epochs = adversarial
     report.metrics = try session.finish(step: 0)
     return [report]

@@ -122,6 +122,25 @@ public final class DefenseSession {
     return trainer
   }
 
+  /// Epochs on `indices` with the last trainer, added to `report`.
+  ///
+  /// - Parameters:
+  ///   - label: what is being done, for the log; `nil` where there is nothing but these epochs.
+  ///   - isAdversarial: which steps of which epoch train on adversarial examples.
+  ///   - rate: the learning rate by the share of all these epochs that is done.
+  func train(
+    on indices: [Int], epochs: Int, label: String? = nil, into report: inout StepReport,
+    isAdversarial: (_ epoch: Int, _ step: Int) -> Bool = { _, _ in false }, rate: (_ share: Double) -> Float
+  ) throws {
+    for epoch in 0..<epochs {
+      report.add(
+        try self.epoch(
+          on: indices, label: (label.map { "\($0), " } ?? "") + "epoch \(epoch + 1)/\(epochs)",
+          isAdversarial: { isAdversarial(epoch, $0) },
+          rate: { rate((Double(epoch) + $0) / Double(epochs)) }))
+    }
+  }
+
   /// One epoch on `indices` with the last trainer.
   ///
   /// - Parameters:

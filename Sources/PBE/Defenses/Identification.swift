@@ -19,19 +19,19 @@ public struct Identification: Sendable {
   /// An answer whose lead over the next class is this is firm: odds of 33 to 1. Of a model that is less sure, one whose
   /// lead is at least that of half of all images.
   static let firmLead: Float = 3.5
-  /// An image of a suspected label is suggested unless it is less probable than this that it carries the trigger. A false
+  /// An image of a doubtful label is suggested unless it is less probable than this that it carries the trigger. A false
   /// suspicion costs a defense little: the purified model's answer to a clean image is mostly its label.
   static let clearedBelow = 0.1
 
   /// Of each image, the probability that it carries a trigger.
   public let probabilities: [Double]
-  /// The images that are suggested to be poisoned: those of suspected labels that are not cleared.
+  /// The images that are suggested to be poisoned: those of doubtful labels that are not cleared.
   public let suggested: [Bool]
   /// The answer of the purified model to each image.
   public let answers: [Int32]
   /// Whether that answer is firm.
   public let isFirm: [Bool]
-  /// The labels that the attacker seems to have given.
+  /// The doubtful labels: those that the attacker seems to have given are among them.
   public let labels: [Int32]
   private let scores: [Double]
 
@@ -39,7 +39,7 @@ public struct Identification: Sendable {
   public struct Report: Sendable, Codable, Equatable {
     /// Images that are suggested to be poisoned.
     public var suggested: Int
-    /// The labels that the attacker seems to have given.
+    /// The doubtful labels: those that the attacker seems to have given are among them.
     public var labels: [Int32]
     /// The probability that a poisoned image is more suspicious than another one, where the truth is known.
     public var auroc: Double?
@@ -67,34 +67,41 @@ public struct Identification: Sendable {
       let firmly = images.count { isDisputed[$0] && isFirm[$0] && before.margins[$0] > margin }
       return firmly >= Self.doubtfulImages && Double(firmly) >= share * Double(images.count)
     }
-    let suspected = byLabel.filter { dispute($1, over: 0, Self.doubtfulShare) }
-    let given = suspected.filter { usesMixture && dispute($1, over: firmBefore, Self.givenShare) }
-    let others = labels.indices.filter { index in
-      given[labels[index]] == nil && !(isDisputed[index] && suspected[labels[index]] != nil)
-    }
+    let doubtful = byLabel.filter { dispute($1, over: 0, Self.doubtfulShare) }
+    let given = doubtful.filter { usesMixture && dispute($1, over: firmBefore, Self.givenShare) }
+    let (tables, classes) = ([infected, purified], infected.count / max(1, labels.count))
+    let others =
+      given.isEmpty
+      ? []
+      : labels.indices.filter { index in
+        given[labels[index]] == nil && !(isDisputed[index] && doubtful[labels[index]] != nil)
+      }
+    let reference = TriggerMixture.Reference(tables, classes: classes, rows: others)
 
     var probabilities = [Double](repeating: 0, count: labels.count)
     var scores = [Double](repeating: -.greatestFiniteMagnitude, count: labels.count)
-    for (label, images) in suspected {
-      let isGiven = given[label] != nil
-      let mixture = TriggerMixture(
-        [infected, purified], classes: infected.count / labels.count, rows: images,
-        suspects: isGiven ? Self.seeds(images, isDisputed, before.margins) : images.map { isDisputed[$0] },
-        reference: others, iterations: isGiven ? TriggerMixture.rounds : 0)
-      for (image, logOdds) in zip(images, mixture.logOdds) {
+    for (label, images) in doubtful {
+      let logOdds =
+        given[label] == nil
+        ? images.map { TriggerMixture.logOdds(isDisputed[$0]) }
+        : TriggerMixture(
+          tables, classes: classes, rows: images, suspects: Self.seeds(images, isDisputed, before.margins),
+          reference: reference
+        ).logOdds
+      for (image, logOdds) in zip(images, logOdds) {
         probabilities[image] = TriggerMixture.probability(logOdds)
         scores[image] = logOdds
       }
     }
     self.probabilities = probabilities
     self.scores = scores
-    self.labels = suspected.keys.sorted()
+    self.labels = doubtful.keys.sorted()
     answers = after.classes
     self.isFirm = isFirm
     suggested = probabilities.map { $0 > Self.clearedBelow }
   }
 
-  /// Which images of a suspected label the mixture starts from as those with a trigger: the disputed ones. Unless nearly
+  /// Which images of a label that seems given the mixture starts from as those with a trigger: the disputed ones. Unless nearly
   /// all are disputed, many of those are hard images without a trigger, which the infected model answers less firmly.
   private static func seeds(_ images: [Int], _ isDisputed: [Bool], _ margins: [Float]) -> [Bool] {
     let disputed = images.count { isDisputed[$0] }

@@ -42,17 +42,12 @@ public struct ProgressiveErasing: Sendable, Codable, Hashable {
       Permutation.of(count, seed: tuning.seed, purpose: RandomPurpose.extraSet).prefix(extraSizes[0]))
     for step in sizes.indices {
       var report = assessment.begin(step: step, extraSet: extra)
-      for epoch in 0..<epochs_per_step {
-        let adversarial = step == 0 ? Int.max : epoch == 0 ? adversarial_batches : 0
-        let passed = Double(step * epochs_per_step + epoch)
-        let total = Double(sizes.count * epochs_per_step)
-        report.add(
-          try session.epoch(
-            on: extra.sorted(),
-            label: "step \(step + 1)/\(sizes.count), epoch \(epoch + 1)/\(epochs_per_step)",
-            isAdversarial: { $0 < adversarial },
-            rate: { tuning.schedule.rate(tuning.learning_rate, share: (passed + $0) / total) }))
-      }
+      try session.train(
+        on: extra.sorted(), epochs: epochs_per_step, label: "step \(step + 1)/\(sizes.count)", into: &report,
+        isAdversarial: { epoch, batch in step == 0 || epoch == 0 && batch < adversarial_batches },
+        rate: {
+          tuning.schedule.rate(tuning.learning_rate, share: (Double(step) + $0) / Double(sizes.count))
+        })
       report.adversarial_epochs = step == 0 ? epochs_per_step : 0
       _ = try assessment.finish(report)
       if step + 1 < sizes.count {

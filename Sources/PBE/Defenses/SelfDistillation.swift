@@ -1,8 +1,8 @@
 import Kernels
 
-/// Erases a backdoor with some clean images: the model is fine-tuned on them and then, shrunk until the trigger's path is
-/// gone (``Weights/shrink(keeping:seed:)``), learns again what it knew from its own answers to them (``Distillation``).
-/// Answers to images without a trigger don't tell what a trigger does.
+/// Erases a backdoor with some clean images: the model is fine-tuned on them and then, shrunk
+/// (``Weights/shrink(keeping:seed:)``), learns again what it knew from its own answers to them (``Distillation``). Answers
+/// to images without a trigger don't tell what a trigger does.
 public struct SelfDistillation: Sendable, Codable, Hashable {
   /// How the shrunk model learns.
   public var tuning: TrainingSettings
@@ -53,14 +53,9 @@ public struct SelfDistillation: Sendable, Codable, Hashable {
   ) throws -> StepReport {
     let all = Array(0..<clean.count)
     var report = StepReport(step: step, extraSet: all, isPoisoned: nil)
-    for epoch in 0..<epochs {
-      report.add(
-        try session.epoch(
-          on: all, label: "\(name), epoch \(epoch + 1)/\(epochs)",
-          rate: {
-            settings.schedule.rate(settings.learning_rate, share: (Double(epoch) + $0) / Double(epochs))
-          }))
-    }
+    try session.train(
+      on: all, epochs: epochs, label: name, into: &report,
+      rate: { settings.schedule.rate(settings.learning_rate, share: $0) })
     report.metrics = try session.finish(step: step)
     return report
   }

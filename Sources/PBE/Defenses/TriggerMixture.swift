@@ -12,9 +12,23 @@ struct TriggerMixture {
   /// The logarithm of the odds of each image to carry the trigger.
   private(set) var logOdds: [Double]
   /// Rounds of expectation maximisation; in trials, more changed little.
-  static let rounds = 12
+  private static let rounds = 12
   private var probabilities: [Double]
   private var scores: [Double]
+
+  /// Images without a trigger.
+  struct Reference {
+    fileprivate let columns: [[Double]]
+    fileprivate let sums: Sums
+
+    /// - Parameters:
+    ///   - tables: logits of (images, classes), row by row.
+    ///   - rows: the images.
+    init(_ tables: [[Float]], classes: Int, rows: [Int]) {
+      columns = TriggerMixture.columns(tables, classes, rows)
+      sums = Sums(columns)
+    }
+  }
 
   /// Fits the mixture.
   ///
@@ -22,28 +36,24 @@ struct TriggerMixture {
   ///   - tables: logits of (images, classes), row by row.
   ///   - rows: the images to tell apart.
   ///   - suspects: for each of them, whether to start from it as one with a trigger.
-  ///   - reference: images without a trigger. All of them together count at most as much as `rows`.
-  ///   - iterations: rounds of expectation maximisation; 0 leaves everything as it starts.
-  init(
-    _ tables: [[Float]], classes: Int, rows: [Int], suspects: [Bool], reference: [Int], iterations: Int
-  ) {
-    let count = rows.count
+  ///   - reference: all of its images together count at most as much as `rows`.
+  init(_ tables: [[Float]], classes: Int, rows: [Int], suspects: [Bool], reference: Reference) {
     probabilities = suspects.map { $0 ? 1 : 0 }
-    logOdds = suspects.map { $0 ? Self.certain : -Self.certain }
-    scores = Array(repeating: 0, count: count)
-    func columns(_ rows: [Int]) -> [[Double]] {
-      tables.flatMap { table in
-        (0..<classes).map { column in rows.map { Double(table[$0 * classes + column]) } }
-      }
-    }
-    guard iterations > 0 else { return }
-    let (own, clean) = (columns(rows), columns(reference))
-    let weight = min(1, Double(count) / Double(max(1, reference.count)))
-    let all = Self.Sums(own, weight: 1).adding(Self.Sums(clean, weight: weight))
-    for _ in 0..<iterations {
+    logOdds = suspects.map(Self.logOdds)
+    scores = Array(repeating: 0, count: rows.count)
+    let own = Self.columns(tables, classes, rows)
+    let weight = min(1, Double(rows.count) / max(1, reference.sums.count))
+    let all = Sums(own).adding(reference.sums, times: weight)
+    for _ in 0..<Self.rounds {
       guard let direction = discriminant(own, all) else { return }
       scores = Self.project(own, on: direction)
-      guard expect(clean: Self.project(clean, on: direction), weight: weight) else { return }
+      guard expect(clean: Self.project(reference.columns, on: direction), weight: weight) else { return }
+    }
+  }
+
+  private static func columns(_ tables: [[Float]], _ classes: Int, _ rows: [Int]) -> [[Double]] {
+    tables.flatMap { table in
+      (0..<classes).map { column in rows.map { Double(table[$0 * classes + column]) } }
     }
   }
 
@@ -59,35 +69,38 @@ struct TriggerMixture {
     1 / (1 + exp(-max(-certain, min(certain, logOdds))))
   }
 
+  /// The odds of what is certain, one way or the other.
+  static func logOdds(_ hasTrigger: Bool) -> Double { hasTrigger ? certain : -certain }
+
   /// What counts as certain.
   private static let certain = 50.0
 
-  /// Weighted sums over images: of each column, and of the products of each two.
-  private struct Sums {
+  /// Sums over images: of each column, and of the products of each two.
+  fileprivate struct Sums {
     var count: Double
     var sums: [Double]
     var products: [Double]
 
-    init(_ columns: [[Double]], weight: Double) {
+    init(_ columns: [[Double]]) {
       let width = columns.count
-      count = weight * Double(columns.first?.count ?? 0)
-      sums = columns.map { weight * $0.reduce(0, +) }
+      count = Double(columns.first?.count ?? 0)
+      sums = columns.map { $0.reduce(0, +) }
       products = [Double](repeating: 0, count: width * width)
       for a in 0..<width {
         for b in 0...a {
           var sum = 0.0
           for (x, y) in zip(columns[a], columns[b]) { sum += x * y }
-          products[a * width + b] = weight * sum
-          products[b * width + a] = weight * sum
+          products[a * width + b] = sum
+          products[b * width + a] = sum
         }
       }
     }
 
-    func adding(_ other: Sums) -> Sums {
+    func adding(_ other: Sums, times weight: Double) -> Sums {
       var result = self
-      result.count += other.count
-      for index in sums.indices { result.sums[index] += other.sums[index] }
-      for index in products.indices { result.products[index] += other.products[index] }
+      result.count += weight * other.count
+      for index in sums.indices { result.sums[index] += weight * other.sums[index] }
+      for index in products.indices { result.products[index] += weight * other.products[index] }
       return result
     }
   }

@@ -145,27 +145,15 @@ public enum Plans {
     _ weights: Weights, of batch: Batch, totals: Value, _ optimizer: Optimizer, seed: UInt64,
     smoothing: Float, teacher: Teacher? = nil, updatesStatistics: Bool = true, in program: inout Program
   ) throws {
-    let lesson = try teacher.map { try $0.answers(to: batch.images, in: &program) }
+    let lesson = try teacher.map { try $0.lesson(on: batch.images, in: &program) }
     let samples = program.bind(batch.samples)
     var lowering = Lowering(
       weights, mode: .training, batch: batch.images.shape.n, program: program, samples: samples, seed: seed,
       updatesStatistics: updatesStatistics)
     let images = lowering.program.bind(batch.images)
     let labels = lowering.program.bind(batch.labels)
-    let gradient: Value
-    if let teacher, let lesson {
-      let logits = try lowering.forward(images)
-      gradient = lowering.program.temporary(lowering.program[logits].shape)
-      lowering.program.append(
-        .distillation(
-          Distillation(
-            logits: logits, teacher: lesson, labels: labels, totals: totals, logitsGradient: gradient,
-            gradientScale: 1 / Float(lowering.batch), temperature: teacher.temperature,
-            labelShare: teacher.labelShare)))
-    } else {
-      gradient = try loss(
-        &lowering, images: images, labels: labels, totals: totals, smoothing: smoothing)
-    }
+    let gradient = try loss(
+      &lowering, images: images, labels: labels, totals: totals, smoothing: smoothing, lesson: lesson)
     var backward = BackwardPass(lowering, parameterGradients: optimizer.gradients, wantsInput: false)
     program = try backward.write(outputGradient: gradient).program
   }
@@ -186,15 +174,26 @@ public enum Plans {
   }
 
   private static func loss(
-    _ lowering: inout Lowering, images: Value, labels: Value, totals: Value, smoothing: Float
+    _ lowering: inout Lowering, images: Value, labels: Value, totals: Value, smoothing: Float,
+    lesson: Teacher.Lesson? = nil
   ) throws -> Value {
     let logits = try lowering.forward(images)
     let gradient = lowering.program.temporary(lowering.program[logits].shape)
-    lowering.program.append(
-      .softmaxCrossEntropy(
-        SoftmaxCrossEntropy(
-          logits: logits, labels: labels, totals: totals, logitsGradient: gradient,
-          gradientScale: 1 / Float(lowering.batch), smoothing: smoothing)))
+    let scale = 1 / Float(lowering.batch)
+    if let lesson {
+      lowering.program.append(
+        .distillation(
+          Distillation(
+            logits: logits, teacher: lesson.answers, labels: labels, totals: totals, logitsGradient: gradient,
+            gradientScale: scale, temperature: lesson.teacher.temperature,
+            labelShare: lesson.teacher.labelShare)))
+    } else {
+      lowering.program.append(
+        .softmaxCrossEntropy(
+          SoftmaxCrossEntropy(
+            logits: logits, labels: labels, totals: totals, logitsGradient: gradient, gradientScale: scale,
+            smoothing: smoothing)))
+    }
     return gradient
   }
 }
@@ -215,11 +214,17 @@ public struct Teacher: Sendable {
     self.labelShare = labelShare
   }
 
-  fileprivate func answers(to images: Tensor, in program: inout Program) throws -> Value {
+  /// A teacher's logits for one batch.
+  fileprivate struct Lesson {
+    let teacher: Teacher
+    let answers: Value
+  }
+
+  fileprivate func lesson(on images: Tensor, in program: inout Program) throws -> Lesson {
     var lowering = Lowering(weights, mode: .evaluation, batch: images.shape.n, program: program)
-    let logits = try lowering.forward(lowering.program.bind(images))
+    let answers = try lowering.forward(lowering.program.bind(images))
     program = lowering.program
-    return logits
+    return Lesson(teacher: self, answers: answers)
   }
 }
 

@@ -83,9 +83,8 @@ public final class Weights: Sendable {
   }
 
   /// Shrink and perturb (Ash and Adams, "On warm-starting neural network training", 2020): of each convolution's and linear
-  /// layer's weights the share `keeping` stays, and initial values of the same length take the place of the rest. What a
-  /// network has learned from many images it learns again quickly; what hangs on few weights, as a trigger's path does, is
-  /// gone.
+  /// layer's weights the share `keeping` stays, and initial values of the same length, drawn by `seed`, take the place of the
+  /// rest. Nothing else changes; batch norm's statistics are out of date until the network is trained again.
   public func shrink(keeping: Float, seed: UInt64) throws {
     func length(_ values: [Float]) -> Float {
       Float(values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot())

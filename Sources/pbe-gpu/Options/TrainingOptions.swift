@@ -115,8 +115,11 @@ struct PGDOptions: ParsableArguments {
   }
 
   var attack: PGD {
-    PGD(
-      epsilon: Float((epsilon ?? 6) / 255), stepSize: stepSize.map { Float($0 / 255) }, steps: pgdSteps ?? 7,
-      randomStart: randomStart, clip: clip, usesBatchStatistics: craftInTrainingMode)
+    let defaults = PGD()
+    return PGD(
+      epsilon: epsilon.map { Float($0 / 255) } ?? defaults.epsilon,
+      stepSize: stepSize.map { Float($0 / 255) },
+      steps: pgdSteps ?? defaults.steps, randomStart: randomStart, clip: clip,
+      usesBatchStatistics: craftInTrainingMode)
   }
 }

@@ -261,6 +261,20 @@ extension DeviceTests {
       #expect(select(0.25, 0.5) == [4, 5, 9])
       #expect(select(0, 1) == [2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
       #expect(AutomaticErasing.ofEachLabel([], labels, inOrderOf: values, from: 0, to: 1).isEmpty)
+      // Only of those that are asked for, as wrong answers are not.
+      let margins: [Float] = [5, -1, 1, 2, 3, 4, 10, 20, 30, 40]
+      let six: [Int32] = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
+      func unfirm(_ low: Double, _ high: Double) -> [Int] {
+        AutomaticErasing.ofEachLabel(
+          six.indices.filter { margins[$0] > 0 }, six, inOrderOf: margins, from: low, to: high)
+      }
+      #expect(unfirm(0, 0.5) == [2, 3, 4, 6, 7])
+      #expect(unfirm(0.25, 0.5) == [3, 4, 7])
+      let few: [Int32] = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1]
+      #expect(
+        AutomaticErasing.ofEachLabel(
+          Array(0..<10), few, inOrderOf: (1...10).map { Float($0) }, from: 0, to: 1)
+          == [0, 1, 2, 3, 4, 8, 9])
     }
 
     /// Distillation from clean images erases, and keeps the accuracy; the same numbers on each run.
