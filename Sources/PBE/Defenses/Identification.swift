@@ -9,12 +9,12 @@ import Kernels
 /// among its images a ``TriggerMixture`` finds all with the trigger. Of other labels nothing is suspected.
 public struct Identification: Sendable {
   /// A label is doubtful when this share of its images, and so many, are answered as labelled by the infected model, and
-  /// firmly otherwise by the purified one. Of a label that nobody had poisoned at most 0.3% were, for repaired models; for
-  /// a witness, up to 5%. A doubt costs little, and the next identification withdraws it; a label that is missed brings the
-  /// backdoor back.
+  /// firmly otherwise by the purified one. Of labels that nobody had poisoned at most 0.4% were in trials with repaired
+  /// models, up to 3.4% with a witness. Rather a false doubt than a label that is missed and brings the backdoor back; but
+  /// it is not always withdrawn once the model was repaired by it (docs/results.md).
   static let doubtfulShare = 0.005, doubtfulImages = 5
-  /// A label seems to be the attacker's when this share is answered firmly by the infected model, too. Of a label that
-  /// nobody had poisoned at most 0.2% were, for repaired models; for a witness, up to 2%.
+  /// A label seems to be the attacker's when this share is answered firmly by the infected model, too. Of labels that
+  /// nobody had poisoned at most 0.3% were in trials with repaired models, up to 1.2% with a witness.
   static let givenShare = 0.01
   /// An answer whose lead over the next class is this is firm: odds of 33 to 1. Of a model that is less sure, one whose
   /// lead is at least that of half of all images.

@@ -68,21 +68,25 @@ struct IdentificationTests {
     #expect(found.labels == [] && !found.suggested.contains(true))
   }
 
-  /// Nearly all images of the attacker's label may carry the trigger: what is normal is seen on other labels.
+  /// Nearly all images of the attacker's label may carry the trigger, and some be answered far more firmly than others: the
+  /// mixture starts from all that are disputed. The label's few clean images are suggested, too.
   @Test func poisonedThroughAndThrough() throws {
     var made = Made(count: 40_000, poisoned: 4000, seed: 5)
     let clean = made.labels.indices.filter { made.labels[$0] == 2 && !made.truth[$0] }
     let triggered = made.labels.indices.filter { $0 % 5 == 2 && made.truth[$0] }
-    let out = Set(clean.filter { $0 % 20 != 2 } + triggered)
+    let out = Set(clean.filter { $0 % 100 != 7 } + triggered)
     let kept = made.labels.indices.filter { !out.contains($0) }
     made.infected = kept.flatMap { made.infected[5 * $0..<5 * $0 + 5] }
     made.purified = kept.flatMap { made.purified[5 * $0..<5 * $0 + 5] }
     made.labels = kept.map { made.labels[$0] }
     made.truth = kept.map { made.truth[$0] }
+    for image in made.truth.indices where made.truth[image] {
+      made.infected[5 * image + 2] += image % 2 == 0 ? 4 : -3
+    }
     let found = Identification(infected: made.infected, purified: made.purified, labels: made.labels)
     let report = found.report(made.truth)
     #expect(found.labels == [2])
-    #expect(try #require(report.tpr) > 0.98 && (try #require(report.fpr)) < 0.01)
+    #expect(try #require(report.tpr) > 0.98 && found.suggested.count { $0 } <= made.labels.count { $0 == 2 })
   }
 
   /// A trigger that the infected model does not answer firmly makes its label doubtful: disputed images are suspected.

@@ -12,9 +12,8 @@ struct EraseCommand: ParsableCommand {
     discussion: """
       pbe (progressive backdoor erasing) needs the training set the model was made from, and no clean data; \
       distillation, aft (adversarial fine-tuning) and the baselines fine-tuning, fine-pruning and ft-sam need clean \
-      images. Writes \
-      model.safetensors, step-N.safetensors, report.json and, for pbe, agreement.csv (which images look poisoned) to \
-      --output. Without --attack the trigger stays unknown, as it is to a defender, and only accuracy is reported. \
+      images. Writes model.safetensors, step-N.safetensors, report.json and, for pbe, agreement.csv (which images look \
+      poisoned) to --output. Without --attack the trigger stays unknown, as it is to a defender, and only accuracy is reported. \
       checkpoint.safetensors holds the state after the last epoch, or after the last step when the run was interrupted: \
       the same command with --resume goes on from it.
       """)
