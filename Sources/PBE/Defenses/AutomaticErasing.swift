@@ -7,11 +7,12 @@ import Kernels
 ///   again, from the infected model's answers, what that one knows of images that seem clean. Few poisoned images among
 ///   them don't teach the trigger in so short a time, but are enough to keep alive a trigger that a model knows already:
 ///   hence the shrinking. At first these are images that the infected model answers as they are labelled, but not firmly:
-///   most triggers make answers firm. Then they are those about which the witness agrees most with it.
-/// - The repair: ``Identification`` compares the infected model with the witness and names the images with a trigger. The
-///   infected model itself, which knows more than the witness, is fine-tuned on all images; those get the answers of the
-///   purified model as labels, and teach that the trigger means nothing (where it is not sure, they are left out). Then
-///   once more, with the repaired model as witness.
+///   most triggers make answers firm. Then they are those about which the witness agrees most with it, without those that
+///   seem to carry a trigger.
+/// - The repair: what the witness disputes leads ``Identification`` to the images with a trigger. The infected model itself,
+///   which knows more than the witness, is fine-tuned on all images; those get the answers of the purified model as labels,
+///   and teach that the trigger means nothing. Then once more, with the repaired model as witness. Where no image seems to
+///   carry a trigger the model stays as it is.
 public struct AutomaticErasing: Sendable, Codable, Hashable {
   /// How it trains; the learning rates are those of `learning_rates`.
   public var tuning: TrainingSettings
@@ -27,8 +28,14 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   public var shares = [0.7]
   /// Epochs of each step: of the witness's, then of the repair's.
   public var epochs = [4, 3, 2, 3]
+  /// The fewest batches of each step: where there are few images, it takes more epochs. Full-size data sets have more.
+  public var fewest_batches = [350, 600, 200, 300]
   /// The learning rate that each step begins with; it falls to zero along half a cosine.
   public var learning_rates: [Float] = [0.05, 0.05, 0.05, 0.03]
+
+  /// A witness must answer this share of the images as labelled, of those that the infected model answers so: one that has
+  /// learned less can't tell a trigger from a hard image, and to believe it destroys the model.
+  public var least_knowledge = 0.5
 
   /// Parts that are left out, to see what they are worth.
   public var without: [Part] = []
@@ -43,8 +50,8 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
     case band
     /// The later steps of the witness.
     case progression
-    /// ``TriggerMixture``: only those images of suspected labels are suggested that the models dispute.
-    case mixture
+    /// ``TriggerDiscriminant``: all images are suggested that the models dispute.
+    case discriminant
     /// New labels for suggested images: they are left out.
     case relabelling
     /// The second identification: all of the repair uses the first.
@@ -63,6 +70,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   ///   - training: the training set that the model was infected by.
   ///   - labels: its labels.
   ///   - isPoisoned: the truth, for the report only; `nil` where nobody knows.
+  /// - Throws: `badData` when the images don't suffice for a witness.
   public func run(
     _ session: DefenseSession, training: DeviceImages, labels: [Int32], isPoisoned: [Bool]?
   ) throws -> PurificationOutcome {
@@ -73,18 +81,28 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
     var assessment = try TrainingSetAssessment(
       session, training: training, labels: labels, isPoisoned: isPoisoned)
     var found = try witness(session, training, labels, &assessment, infected)
+    try check(found, assessment, labels)
     try session.change { try weights.copy(from: infected) }
+    guard found.suggested.contains(true) else {
+      session.observer.log("no image seems to carry a trigger: the model stays as it is")
+      _ = try assessment.finish(
+        assessment.begin(step: witnessSteps, extraSet: []), usesFeatures: usesFeatures)
+      return assessment.outcome
+    }
     for step in witnessSteps..<epochs.count {
+      let suspects = Set(found.labels)
       let taught = labels.indices.map { found.suggested[$0] ? found.answers[$0] : labels[$0] }
-      // Where the purified model is not sure, or still answers as the attacker wants, nobody knows a better label.
+      // Where the purified model, too, answers as the attacker wants, nobody knows a better label. And of a label that the
+      // attacker gave, images that are disputed are no good examples, whether or not they look triggered.
       let extra = labels.indices.filter { index in
-        !found.suggested[index]
-          || found.isFirm[index] && taught[index] != labels[index] && !without.contains(.relabelling)
+        found.suggested[index]
+          ? taught[index] != labels[index] && !without.contains(.relabelling)
+          : !(found.isDisputed[index] && suspects.contains(labels[index]))
       }
       var report = assessment.begin(step: step, extraSet: extra, taught: taught)
       _ = try session.makeTrainer(DeviceImages(sharing: training, labels: taught), tuning)
       try train(session, step, on: extra, &report)
-      let next = try assessment.finish(report, usesMixture: !without.contains(.mixture))
+      let next = try assessment.finish(report, after: found, usesFeatures: usesFeatures)
       if !without.contains(.repetition) { found = next }
     }
     return assessment.outcome
@@ -98,7 +116,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
     if !without.contains(.shrinking) {
       try session.change { try session.weights.shrink(keeping: keeping, seed: tuning.seed) }
     }
-    let margins = Answers(assessment.infected, labels: labels).margins
+    let margins = Answers(assessment.infected.logits, labels: labels).margins
     var extra = Self.ofEachLabel(
       labels.indices.filter { margins[$0] > 0 }, labels, inOrderOf: margins, from: band[0], to: band[1])
     if without.contains(.band) {
@@ -112,26 +130,48 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       var report = assessment.begin(step: step, extraSet: extra)
       _ = try session.makeTrainer(training, tuning, teacher: teacher)
       try train(session, step, on: extra, &report)
-      found = try assessment.finish(report, usesMixture: !without.contains(.mixture))
+      found = try assessment.finish(report, usesFeatures: usesFeatures)
       step += 1
       if step < witnessSteps {
         extra = Self.ofEachLabel(
-          Array(labels.indices), labels, inOrderOf: assessment.outcome.agreement.map { -$0 }, from: 0,
+          labels.indices.filter { !found.suggested[$0] }, labels,
+          inOrderOf: assessment.outcome.agreement.map { -$0 }, from: 0,
           to: shares[step - 1])
       }
     } while step < witnessSteps && !without.contains(.progression)
     return found
   }
 
+  private func check(_ found: Identification, _ assessment: TrainingSetAssessment, _ labels: [Int32]) throws {
+    let known = Answers(assessment.infected.logits, labels: labels).margins.map { $0 > 0 }
+    let kept = labels.indices.count { known[$0] && found.answers[$0] == labels[$0] }
+    let share = Double(kept) / Double(max(1, known.count { $0 }))
+    guard share < least_knowledge else { return }
+    throw PBEError(
+      .badData,
+      "the shrunk model learned the answers to \(Int(100 * share))% of \(labels.count) training images again, "
+        + "too few to tell poisoned images by", at: "step \(witnessSteps)/\(epochs.count)",
+      remedy: "use more training images, or some clean ones with --method aft or --method distillation")
+  }
+
+  /// Epochs of a step on so many images.
+  private func epochs(_ step: Int, on images: Int) -> Int {
+    let batches = (images + tuning.batch - 1) / tuning.batch
+    return max(epochs[step], (fewest_batches[step] + batches - 1) / max(1, batches))
+  }
+
   private func train(
     _ session: DefenseSession, _ step: Int, on extra: [Int], _ report: inout StepReport
   ) throws {
     try session.train(
-      on: extra, epochs: epochs[step], label: "step \(step + 1)/\(epochs.count)", into: &report,
+      on: extra, epochs: epochs(step, on: extra.count), label: "step \(step + 1)/\(epochs.count)",
+      into: &report,
       rate: { Schedule.cosine.rate(learning_rates[step], share: $0) })
   }
 
   private var witnessSteps: Int { 1 + shares.count }
+
+  private var usesFeatures: Bool { !without.contains(.discriminant) }
 
   /// Of each label the images between two shares of its `images` in ascending order of a number, but of none more than
   /// the labels have on average: an attacker's label has too many.
@@ -150,9 +190,12 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
 
   private func work(_ count: Int) -> Double {
     let taught = without.contains(.distillation) ? 1 : 1 + DefenseSession.scoringCost
-    let witness = zip(epochs, [band[1] - band[0]] + shares).reduce(0) { $0 + Double($1.0) * $1.1 }
-    let repair = epochs.dropFirst(witnessSteps).reduce(0, +)
-    let scorings = Double(epochs.count + 1) * DefenseSession.scoringCost
-    return Double(count) * (taught * witness + Double(repair) + scorings)
+    let scorings = Double(epochs.count + 1) * DefenseSession.scoringCost * Double(count)
+    return epochs.indices.reduce(scorings) { sum, step in
+      let isWitness = step < witnessSteps
+      let share = step == 0 ? band[1] - band[0] : isWitness ? shares[step - 1] : 1
+      let images = share * Double(count)
+      return sum + (isWitness ? taught : 1) * images * Double(epochs(step, on: Int(images)))
+    }
   }
 }

@@ -1,45 +1,41 @@
+import Foundation
 import Kernels
 
-/// Which training images seem to carry a trigger, by the infected and the purified model's logits; and how right that is,
-/// where the truth is known.
+/// Which training images seem to carry a trigger, by the infected and the purified model; and how right that is, where the
+/// truth is known.
 ///
 /// Images that the infected model answers as they are labelled and the purified one firmly otherwise are rare, but for
-/// triggered ones. A label that has some of them is doubtful: all of its images that the purified model answers otherwise
-/// are suspected. A label that has many of which the infected model is sure is taken to be one that the attacker gave:
-/// among its images a ``TriggerMixture`` finds all with the trigger. Of other labels nothing is suspected.
+/// triggered ones. They are the seeds of a ``TriggerDiscriminant``: what tells them from the other images in the features
+/// of the infected model is the trigger, wherever it is found. Once from all of them, which finds a trigger that has many
+/// labels, and once from those of each label, which finds a rare one. What was found counts only where it stands apart, and
+/// where the purified model disputes most of it: hard images neither stand apart nor are mostly disputed. Then what
+/// the purified model thinks of the label is one more feature, for triggers that the infected model is less sure of.
 public struct Identification: Sendable {
-  /// A label is doubtful when this share of its images, and so many, are answered as labelled by the infected model, and
-  /// firmly otherwise by the purified one. Of labels that nobody had poisoned at most 0.4% were in trials with repaired
-  /// models, up to 3.4% with a witness. Rather a false doubt than a label that is missed and brings the backdoor back; but
-  /// it is not always withdrawn once the model was repaired by it (docs/results.md).
-  static let doubtfulShare = 0.005, doubtfulImages = 5
-  /// A label seems to be the attacker's when this share is answered firmly by the infected model, too. Of labels that
-  /// nobody had poisoned at most 0.3% were in trials with repaired models, up to 1.2% with a witness.
-  static let givenShare = 0.01
-  /// An answer whose lead over the next class is this is firm: odds of 33 to 1. Of a model that is less sure, one whose
-  /// lead is at least that of half of all images.
-  static let firmLead: Float = 3.5
-  /// An image of a doubtful label is suggested unless it is less probable than this that it carries the trigger. A false
-  /// suspicion costs a defense little: the purified model's answer to a clean image is mostly its label.
-  static let clearedBelow = 0.1
+  /// A discriminant needs so many seeds.
+  static let fewestSeeds = 5
+  /// Groups count as apart from this ``TriggerDiscriminant/separation`` on.
+  static let leastSeparation = 25.0
+  /// The share of what was found that the purified model must dispute. Of triggered images it agrees to those whose label is
+  /// right, and to some by mistake.
+  static let leastDisputed = 0.7
 
   /// Of each image, the probability that it carries a trigger.
   public let probabilities: [Double]
-  /// The images that are suggested to be poisoned: those of doubtful labels that are not cleared.
+  /// The images that are suggested to be poisoned: those that more probably carry a trigger than not.
   public let suggested: [Bool]
   /// The answer of the purified model to each image.
   public let answers: [Int32]
-  /// Whether that answer is firm.
-  public let isFirm: [Bool]
-  /// The doubtful labels: those that the attacker seems to have given are among them.
+  /// The labels that the attacker seems to have given: at least a hundredth of their images is suggested.
   public let labels: [Int32]
+  /// Whether it is answered as it is labelled by the infected model and otherwise by the purified one.
+  public let isDisputed: [Bool]
   private let scores: [Double]
 
   /// How an identification went, for the record.
   public struct Report: Sendable, Codable, Equatable {
     /// Images that are suggested to be poisoned.
     public var suggested: Int
-    /// The doubtful labels: those that the attacker seems to have given are among them.
+    /// The labels that the attacker seems to have given: at least a hundredth of their images is suggested.
     public var labels: [Int32]
     /// The probability that a poisoned image is more suspicious than another one, where the truth is known.
     public var auroc: Double?
@@ -47,67 +43,82 @@ public struct Identification: Sendable {
     public var tpr: Double?, fpr: Double?
   }
 
+  /// What the infected model computes of each image.
+  public struct Infected: Sendable {
+    /// float32 (images, classes), row by row.
+    public var logits: [Float]
+    /// float32 (images, channels, places), row by row: what its final layer takes.
+    public var features: [Float]
+    /// Of each channel; 1 where the features have no place in the image.
+    public var places: Int
+  }
+
   /// Looks at every image.
   ///
   /// - Parameters:
-  ///   - infected: the infected model's logits, (images, classes), row by row.
-  ///   - purified: the purified model's.
+  ///   - infected: the infected model's logits and features.
+  ///   - purified: the purified model's logits, (images, classes), row by row.
   ///   - labels: the training set's.
-  ///   - usesMixture: whether it looks for the images of suspected labels that the models don't dispute, too.
-  public init(infected: [Float], purified: [Float], labels: [Int32], usesMixture: Bool = true) {
-    let before = Answers(infected, labels: labels)
+  ///   - earlier: what was found with an earlier purified model, and stays so. A model that has learned the trigger again
+  ///     finds less of it.
+  ///   - usesFeatures: whether a discriminant looks for the trigger; else all disputed images are suggested.
+  public init(
+    _ infected: Infected, purified: [Float], labels: [Int32], earlier: Identification? = nil,
+    usesFeatures: Bool = true
+  ) {
+    let before = Answers(infected.logits, labels: labels)
     let after = Answers(purified, labels: labels)
-    let firmAfter = min(Self.firmLead, Self.median(after.leads))
-    let isDisputed = after.margins.map { $0 < 0 }
-    let byLabel = Dictionary(grouping: labels.indices) { labels[$0] }
-    let isFirm = after.leads.map { $0 >= firmAfter }
-    let firmBefore = Self.median(before.margins)
-    /// Whether a share of the images, and enough, are disputed firmly, and how firmly the infected model answered them.
-    func dispute(_ images: [Int], over margin: Float, _ share: Double) -> Bool {
-      let firmly = images.count { isDisputed[$0] && isFirm[$0] && before.margins[$0] > margin }
-      return firmly >= Self.doubtfulImages && Double(firmly) >= share * Double(images.count)
+    let firm = after.leads.sorted()[labels.count / 2]
+    let isFirm = after.leads.map { $0 >= firm }
+    let isDisputed = labels.indices.map { before.margins[$0] > 0 && after.margins[$0] < 0 }
+    var logOdds: [Double]
+    if usesFeatures {
+      logOdds = Self.logOdds(
+        infected, after, labels, seeds: labels.indices.map { isDisputed[$0] && isFirm[$0] })
+    } else {
+      logOdds = isDisputed.map { $0 ? Self.certain : -Self.certain }
     }
-    let doubtful = byLabel.filter { dispute($1, over: 0, Self.doubtfulShare) }
-    let given = doubtful.filter { usesMixture && dispute($1, over: firmBefore, Self.givenShare) }
-    let (tables, classes) = ([infected, purified], infected.count / max(1, labels.count))
-    let others =
-      given.isEmpty
-      ? []
-      : labels.indices.filter { index in
-        given[labels[index]] == nil && !(isDisputed[index] && doubtful[labels[index]] != nil)
-      }
-    let reference = TriggerMixture.Reference(tables, classes: classes, rows: others)
-
-    var probabilities = [Double](repeating: 0, count: labels.count)
-    var scores = [Double](repeating: -.greatestFiniteMagnitude, count: labels.count)
-    for (label, images) in doubtful {
-      let logOdds =
-        given[label] == nil
-        ? images.map { TriggerMixture.logOdds(isDisputed[$0]) }
-        : TriggerMixture(
-          tables, classes: classes, rows: images, suspects: Self.seeds(images, isDisputed, before.margins),
-          reference: reference
-        ).logOdds
-      for (image, logOdds) in zip(images, logOdds) {
-        probabilities[image] = TriggerMixture.probability(logOdds)
-        scores[image] = logOdds
-      }
-    }
-    self.probabilities = probabilities
-    self.scores = scores
-    self.labels = doubtful.keys.sorted()
+    if let earlier { logOdds = zip(logOdds, earlier.scores).map { max($0, $1) } }
+    let suggested = logOdds.map { $0 > 0 }
+    scores = logOdds
+    probabilities = logOdds.map(TriggerDiscriminant.probability)
+    self.suggested = suggested
+    self.isDisputed = isDisputed
     answers = after.classes
-    self.isFirm = isFirm
-    suggested = probabilities.map { $0 > Self.clearedBelow }
+    self.labels = Dictionary(grouping: labels.indices) { labels[$0] }.filter { _, images in
+      100 * images.count { suggested[$0] } >= images.count
+    }.keys.sorted()
   }
 
-  /// Which images of a label that seems given the mixture starts from as those with a trigger: the disputed ones. Unless nearly
-  /// all are disputed, many of those are hard images without a trigger, which the infected model answers less firmly.
-  private static func seeds(_ images: [Int], _ isDisputed: [Bool], _ margins: [Float]) -> [Bool] {
-    let disputed = images.count { isDisputed[$0] }
-    let firm = 4 * disputed > 3 * images.count ? -Float.infinity : median(images.map { margins[$0] })
-    return images.map { isDisputed[$0] && margins[$0] >= firm }
+  /// The largest log odds that a discriminant gives each image.
+  private static func logOdds(
+    _ infected: Infected, _ after: Answers, _ labels: [Int32], seeds: [Bool]
+  ) -> [Double] {
+    var best = [Double](repeating: -certain, count: labels.count)
+    func points(_ further: [Float]? = nil) -> FeaturePoints? {
+      FeaturePoints(infected.features, places: infected.places, count: labels.count, further: further)
+    }
+    let starts =
+      [seeds] + Set(labels).sorted().map { label in labels.indices.map { seeds[$0] && labels[$0] == label } }
+    guard starts[0].count(where: { $0 }) >= fewestSeeds, let own = points(),
+      let all = points(after.confidences)
+    else { return best }
+    for start in starts where start.count(where: { $0 }) >= fewestSeeds {
+      guard let seen = TriggerDiscriminant(own, seeds: start), seen.separation >= leastSeparation else {
+        continue
+      }
+      let images = labels.indices.filter { seen.logOdds[$0] > 0 }
+      let disputed = images.count { after.margins[$0] < 0 }
+      guard images.count >= fewestSeeds, Double(disputed) >= leastDisputed * Double(images.count),
+        let found = TriggerDiscriminant(all, seeds: seen.logOdds.map { $0 > 0 })
+      else { continue }
+      for image in labels.indices { best[image] = max(best[image], found.logOdds[image]) }
+    }
+    return best
   }
+
+  /// The log odds of what is certain.
+  private static let certain = 50.0
 
   /// The record, with the truth where it is known.
   public func report(_ isPoisoned: [Bool]?) -> Report {
@@ -122,10 +133,6 @@ public struct Identification: Sendable {
     }
     return report
   }
-
-  private static func median(_ values: [Float]) -> Float {
-    values.isEmpty ? 0 : values.sorted()[values.count / 2]
-  }
 }
 
 /// A model's answers to labelled images.
@@ -136,11 +143,13 @@ struct Answers {
   let margins: [Float]
   /// How far the largest logit is above the next one.
   let leads: [Float]
+  /// The logarithm of the label's probability, at least -14.
+  let confidences: [Float]
 
   /// Reads a table of logits, (images, classes), row by row.
   init(_ logits: [Float], labels: [Int32]) {
     let width = logits.count / max(1, labels.count)
-    var (classes, margins, leads) = ([Int32](), [Float](), [Float]())
+    var (classes, margins, leads, confidences) = ([Int32](), [Float](), [Float](), [Float]())
     for (image, label) in labels.enumerated() {
       let row = logits[image * width..<(image + 1) * width]
       var (best, first, second) = (0, -Float.infinity, -Float.infinity)
@@ -154,10 +163,13 @@ struct Answers {
       let own = row[row.startIndex + Int(label)]
       classes.append(Int32(best))
       leads.append(first - second)
+      let sum = row.reduce(Float(0)) { $0 + exp($1 - first) }
+      confidences.append(max(-14, own - first - log(sum)))
       margins.append(own - (best == Int(label) ? second : first))
     }
     self.classes = classes
     self.margins = margins
     self.leads = leads
+    self.confidences = confidences
   }
 }

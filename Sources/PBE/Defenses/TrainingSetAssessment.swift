@@ -2,8 +2,8 @@ import Kernels
 
 /// What a progressive defense learns of the training set by scoring it after each step.
 struct TrainingSetAssessment {
-  /// The infected model's logits, (images, classes), row by row.
-  let infected: [Float]
+  /// What the infected model computes of each image.
+  let infected: Identification.Infected
   private(set) var outcome: PurificationOutcome
   private let session: DefenseSession
   private let labels: [Int32]
@@ -23,11 +23,15 @@ struct TrainingSetAssessment {
     self.labels = labels
     self.isPoisoned = isPoisoned
     outcome = PurificationOutcome(training.count)
-    let before = try Scorer(session.weights, data: training)
+    let before = try Scorer(session.weights, data: training, keepsFeatures: true)
     after = try Scorer(session.weights, data: training)
     agreement = try AgreementPlan(before.logits, after.logits, on: session.weights.backend)
     try session.score(before)
-    infected = try session.weights.backend.read(before.logits)
+    guard let features = before.features else { throw PBEError(.internal, "the scorer keeps no features") }
+    let backend = session.weights.backend
+    infected = Identification.Infected(
+      logits: try backend.read(before.logits), features: try backend.read(features),
+      places: features.shape.h * features.shape.w)
   }
 
   /// A new step's report. `taught` are the labels that it fine-tunes `extraSet` on, where those are not the training set's.
@@ -40,8 +44,11 @@ struct TrainingSetAssessment {
     return report
   }
 
-  /// Scores the model as the step has left it, saves and measures it, and completes the step's report.
-  mutating func finish(_ report: StepReport, usesMixture: Bool = true) throws -> Identification {
+  /// Scores the model as the step has left it, saves and measures it, and completes the step's report. What was found
+  /// `earlier` stays so.
+  mutating func finish(_ report: StepReport, after earlier: Identification? = nil, usesFeatures: Bool = true)
+    throws -> Identification
+  {
     var report = report
     let scores = try session.values("agreement-\(report.step)", scored: labels.count) {
       try session.score(after)
@@ -51,7 +58,7 @@ struct TrainingSetAssessment {
       try session.weights.backend.read(after.logits)
     }.numbers
     let found = Identification(
-      infected: infected, purified: purified, labels: labels, usesMixture: usesMixture)
+      infected, purified: purified, labels: labels, earlier: earlier, usesFeatures: usesFeatures)
     report.metrics = try session.finish(step: report.step)
     report.scoring_seconds = scores.seconds
     report.identification = found.report(isPoisoned)

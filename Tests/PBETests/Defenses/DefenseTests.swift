@@ -171,10 +171,11 @@ extension DeviceTests {
       } throws: { ($0 as? PBEError)?.kind == .badData }
     }
 
-    /// The recipe `auto` for so few images, or there would be too few steps, and for a network without batch norm.
+    /// The recipe `auto` for so few images, and for a network without batch norm.
     private var automatic: AutomaticErasing {
       var pbe = AutomaticErasing()
       pbe.tuning.batch = 16
+      pbe.fewest_batches = [0, 0, 0, 0]
       pbe.learning_rates = [0.02, 0.02, 0.02, 0.01]
       return pbe
     }
@@ -190,6 +191,31 @@ extension DeviceTests {
           DefenseSession(victim.weights, observer: DefenseObserver()), training: victim.images, labels: wrong,
           isPoisoned: nil)
       } throws: { ($0 as? PBEError)?.kind == .badData }
+    }
+
+    /// A witness that has learned next to nothing ends the erasing, and few images take more epochs.
+    @Test func tooFewImagesForAWitness() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      try victim.train(epochs: 6)
+      func run(_ pbe: AutomaticErasing) throws -> [StepReport] {
+        let weights = try Weights(victim.weights.graph, on: TestDevices.cpu)
+        try weights.copy(from: victim.weights)
+        return try pbe.run(
+          DefenseSession(weights, observer: DefenseObserver()), training: victim.images,
+          labels: victim.poison.labels, isPoisoned: nil
+        ).steps
+      }
+      var pbe = automatic
+      pbe.learning_rates = [1e-6, 1e-6, 0.02, 0.01]
+      #expect {
+        try run(pbe)
+      } throws: { ($0 as? PBEError)?.kind == .badData && ($0 as? PBEError)?.place == "step 2/4" }
+      pbe = automatic
+      pbe.fewest_batches = [100, 0, 0, 0]
+      let steps = try run(pbe)
+      let batches = (steps[0].extra_set_size + 15) / 16
+      #expect(steps[0].losses.count == (100 + batches - 1) / batches)
+      #expect(steps.dropFirst().map(\.losses.count) == Array(pbe.epochs.dropFirst()))
     }
 
     /// The steps of the recipe `auto`: what each fine-tunes on, and that it erases; the same numbers on each run.
