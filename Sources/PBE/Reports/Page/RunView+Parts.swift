@@ -1,0 +1,236 @@
+import Foundation
+
+extension RunView {
+  /// What the page tells of a run. `id` is unique in the page, and begins those of its parts.
+  init(_ run: RunFolder, id: String) {
+    self.id = id
+    let url = URL(fileURLWithPath: run.path).standardizedFileURL
+    name = url.lastPathComponent
+    path = run.path
+    kind =
+      switch run.kind {
+      case .infection: run.record?["poisoned"]?.number == 0 ? "Training of a clean model" : "Infection"
+      case .erasing: "Erasing"
+      case .inspection: "Inspection"
+      case .unknown: "Model"
+      }
+    let isFinished = run.record != nil && run.unfinished == nil || run.kind == .inspection
+    state =
+      !isFinished
+      ? (run.unfinished == nil && run.kind != .unknown
+        ? "incomplete" : run.kind == .unknown ? "no record" : "not finished")
+      : run.isWhole ? "finished" : "finished, with remarks"
+    stateClass = run.isWhole ? "whole" : "partial"
+    problems = run.problems
+    headline = Self.headline(run)
+    tiles = Self.tiles(run)
+    let parts = SectionBuilder(run, id: id)
+    sections = [
+      parts.results, parts.identification, parts.behaviour, parts.pictures, parts.times, parts.settings,
+    ].filter { !$0.isEmpty }
+  }
+
+  private static func headline(_ run: RunFolder) -> String {
+    func points(_ value: Double?) -> String { "\(Rates.percent(value))%" }
+    switch (run.before, run.after, run.kind) {
+    case (_, let after?, .infection):
+      guard let asr = after.asr else {
+        return "The model classifies \(points(after.acc)) of the test images right."
+      }
+      return
+        "The trigger gets the attacker's label for \(points(asr)) of the test images; without it the model "
+        + "classifies \(points(after.acc)) right."
+    case (let before?, let after?, _):
+      let accuracy = "Accuracy: \(points(before.acc)) before, \(points(after.acc)) after."
+      guard let first = before.asr, let last = after.asr else {
+        return "The trigger was not known to the measurement: only the accuracy was measured. \(accuracy)"
+      }
+      let change =
+        first == last
+        ? "stayed at" : last < first ? "fell from \(points(first)) to" : "rose from \(points(first)) to"
+      return "The trigger's success \(change) \(points(last)). \(accuracy)"
+    case (_, _, .inspection): return "What the model answers to adversarial examples."
+    default:
+      guard run.unfinished != nil else { return "The result of this run can't be read." }
+      let losses = run.losses
+      let epochs = losses.count == 1 ? "one epoch is done" : "\(losses.count) epochs are done"
+      let loss = losses.last.map { ", the last with a mean loss of \(String(format: "%.4f", $0.loss))" } ?? ""
+      return "This run is not finished: \(epochs)\(loss)."
+    }
+  }
+
+  private static func tiles(_ run: RunFolder) -> [TileView] {
+    func tile(_ name: String, _ meaning: String, _ value: (Rates) -> Double?) -> TileView? {
+      guard let after = run.after.flatMap(value) else { return nil }
+      return TileView(
+        name: name, meaning: meaning, before: run.before.flatMap(value).map { "\(Rates.percent($0))%" },
+        after: "\(Rates.percent(after))%")
+    }
+    var tiles = [
+      tile("ASR", "attack success rate") { $0.asr }, tile("ACC", "accuracy") { $0.acc },
+      tile("RA", "robust accuracy") { $0.ra },
+    ].compactMap { $0 }
+    if let der = run.record?["der"]?.number {
+      tiles.append(
+        TileView(name: "DER", meaning: "defense effectiveness", before: nil, after: "\(Rates.percent(der))%"))
+    }
+    return tiles
+  }
+}
+
+/// The parts of a run's report.
+struct SectionBuilder {
+  let run: RunFolder
+  /// The run's, which begins the parts'.
+  let id: String
+
+  init(_ run: RunFolder, id: String) {
+    self.run = run
+    self.id = id
+  }
+
+  /// The name of a class.
+  func name(ofClass label: Int) -> String {
+    let names = run.classes ?? run.dataset?.classNames ?? []
+    guard names.indices.contains(label), names[label] != String(label) else { return String(label) }
+    return "\(label) \(names[label])"
+  }
+
+  // MARK: - Results
+
+  /// The metrics of each stage, and the losses.
+  var results: SectionView {
+    var section = SectionView(id: "\(id)-results", title: "Result")
+    let stages = run.stages
+    let metrics = Rates.present(in: stages.map(\.rates))
+    if !stages.isEmpty {
+      let shown = metrics.filter { ["ASR", "ACC", "RA"].contains($0.name) }
+      let what = run.kind == .infection ? "after each epoch" : "after each step"
+      section.figures.append(
+        FigureView(
+          LineChart(
+            title: "The model on the test set, \(what), in per cent", stages: stages.map(\.name),
+            series: shown.map { metric in
+              .init(name: metric.name, values: stages.map { metric.value($0.rates) })
+            },
+            isRate: true), id: "\(id)-rates"))
+    }
+    if run.losses.count > 1 { section.figures.append(FigureView(lossChart, id: "\(id)-losses")) }
+    // An infection may have hundreds of epochs: the last ones tell.
+    let rows = stages.suffix(24)
+    if !rows.isEmpty {
+      section.tables.append(
+        TableView(
+          caption: "Metrics in per cent"
+            + (rows.count < stages.count ? ", the last \(rows.count) epochs" : ""),
+          corner: run.kind == .infection ? "epoch" : "stage", columns: metrics.map(\.name),
+          rows: rows.map { stage in
+            TableView.Row(name: stage.name, cells: metrics.map { Rates.percent($0.value(stage.rates)) })
+          }))
+    }
+    if let steps = stepTable { section.tables.append(steps) }
+    return section
+  }
+
+  private var lossChart: LineChart {
+    let losses = run.losses
+    let steps = (losses.map(\.step).max() ?? 0) + 1
+    let series = (0..<steps).map { step in
+      LineChart.Series(
+        name: steps > 1 ? "step \(step + 1)" : "mean loss",
+        values: losses.map { $0.step == step ? $0.loss : nil })
+    }
+    return LineChart(
+      title: "Mean loss of each epoch", stages: losses.indices.map { String($0 + 1) }, series: series,
+      isRate: false)
+  }
+
+  private var stepTable: TableView? {
+    let steps = run.record?["steps"]?.elements ?? []
+    guard !steps.isEmpty else { return nil }
+    func whole(_ value: StrictJSON?) -> String { value?.words ?? "-" }
+    return TableView(
+      caption: "What each step fine-tuned on", corner: "step",
+      columns: ["images", "poisoned, %", "relabelled", "epochs", "AUROC of agreement", "suggested"],
+      rows: steps.enumerated().map { index, step in
+        TableView.Row(
+          name: String(index + 1),
+          cells: [
+            whole(step["extra_set_size"]), Rates.percent(step["extra_set_poisoned"]?.number),
+            whole(step["relabelled"]), String(step["losses"]?.elements.count ?? 0),
+            step["agreement_auroc"]?.number.map { String(format: "%.4f", $0) } ?? "-",
+            whole(step["identification"]?["suggested"]),
+          ])
+      })
+  }
+
+  // MARK: - Times
+
+  /// Where the time went.
+  var times: SectionView {
+    var section = SectionView(id: "\(id)-times", title: "Time")
+    guard let seconds = run.seconds, seconds > 0, let record = run.record, run.kind == .erasing else {
+      return section
+    }
+    var phases: [(name: String, seconds: Double)] = []
+    for (index, step) in (record["steps"]?.elements ?? []).enumerated() {
+      phases.append(("step \(index + 1): fine-tuning", max(0, step["training_seconds"]?.number ?? 0)))
+      phases.append(("step \(index + 1): scoring", max(0, step["scoring_seconds"]?.number ?? 0)))
+    }
+    let rest = seconds - phases.reduce(0) { $0 + $1.seconds }
+    // Clocks of resumed runs need not add up.
+    phases.append(("measuring and the rest", max(0, rest)))
+    section.figures.append(FigureView(TimeBars(phases: phases), id: "\(id)-phases"))
+    section.text = "The whole run took \(seconds.asDuration), with the measurements after each step."
+    return section
+  }
+
+  // MARK: - Settings
+
+  /// What was done, with what.
+  var settings: SectionView {
+    var section = SectionView(id: "\(id)-settings", title: "What was done")
+    let record = run.record
+    func words(_ key: String) -> String? { record?[key]?.words }
+    let settings = record?["settings"] ?? run.unfinished?.settings
+    let leaves = (settings?.leaves ?? []).filter { $0.path != "attack" }
+    let attack =
+      run.attack
+      ?? settings?["attack"]?.text.flatMap { try? StrictJSON.parse(Array($0.utf8)[...], place: "") }
+    let lists = [
+      ListView(
+        "Run",
+        [
+          ("folder", run.path), ("version", words("version")),
+          ("device", words("device") ?? run.unfinished?.device),
+          ("device name", words("device_name")), ("driver", words("driver")),
+          ("precision", words("precision")),
+          ("seed", words("seed")), ("model", words("model")), ("training images", words("images")),
+          ("poisoned", words("poisoned")), ("cross images", words("cross")), ("epochs", words("epochs")),
+          ("time", run.seconds?.asDuration),
+        ]),
+      ListView(
+        "Checksums (CRC-32)",
+        [("all settings", words("settings_checksum")), ("training images", words("data_checksum"))]
+          + leaves.filter { $0.path.hasSuffix("_checksum") }.map { ($0.path, $0.words) }),
+      ListView(
+        "Attack",
+        (attack?.leaves ?? []).filter { !$0.path.hasPrefix("poisoned_set.") }.map { ($0.path, $0.words) }),
+      ListView("Settings", leaves.filter { !$0.path.hasSuffix("_checksum") }.map { ($0.path, $0.words) }),
+      ListView("Model file", (run.model ?? [:]).sorted { $0.key < $1.key }.map { ($0.key, $0.value) }),
+    ]
+    section.lists = lists.compactMap { $0 }
+    return section
+  }
+}
+
+extension RunFolder {
+  /// The data set.
+  var dataset: DatasetKind? {
+    let settings = record?["settings"] ?? unfinished?.settings
+    let name =
+      record?["dataset"]?.text ?? settings?["dataset"]?.text ?? model?["dataset"]
+      ?? inspection?["dataset"]?.text
+    return name.flatMap { DatasetKind(rawValue: $0) }
+  }
+}
