@@ -75,3 +75,48 @@ import Testing
     #expect([Double.nan, .infinity, -1, 1e300].map(\.asDuration) == Array(repeating: "unknown", count: 4))
   }
 }
+
+@Suite struct ReportStyleTests {
+  /// Relative luminance (WCAG 2.2) of `#rgb` or `#rrggbb`.
+  private func luminance(_ colour: Substring) throws -> Double {
+    var digits = colour.dropFirst().map { String($0) }
+    if digits.count == 3 { digits = digits.flatMap { [$0, $0] } }
+    let parts = try stride(from: 0, to: 6, by: 2).map { at in
+      let value = Double(try #require(Int(digits[at] + digits[at + 1], radix: 16))) / 255
+      return value <= 0.04045 ? value / 12.92 : pow((value + 0.055) / 1.055, 2.4)
+    }
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+  }
+
+  /// The colours of light, of dark and of paper.
+  private func palettes() throws -> [[Substring: Double]] {
+    let blocks = ReportStyle.sheet.components(separatedBy: ":root{").dropFirst()
+    return try blocks.map { block in
+      var palette: [Substring: Double] = [:]
+      for match in block.prefix(while: { $0 != "}" }).matches(of: #/--([a-z0-9]+):(#[0-9a-f]{3,6})/#) {
+        palette[match.1] = try luminance(match.2)
+      }
+      return palette
+    }
+  }
+
+  @Test func coloursContrast() throws {
+    let palettes = try palettes()
+    #expect(palettes.count == 3)
+    for palette in palettes {
+      func contrast(_ one: Substring, _ two: Substring) throws -> Double {
+        let (a, b) = (
+          try #require(palette[one] ?? palettes[0][one]), try #require(palette[two] ?? palettes[0][two])
+        )
+        return (max(a, b) + 0.05) / (min(a, b) + 0.05)
+      }
+      // Text; 3 would do for drawings.
+      for ink in ["ink", "soft", "s0", "s1", "s2"] as [Substring] {
+        for ground in ["paper", "panel"] as [Substring] {
+          #expect(try contrast(ink, ground) >= 4.5, "\(ink) on \(ground)")
+        }
+      }
+      #expect(try contrast("noteink", "note") >= 4.5)
+    }
+  }
+}

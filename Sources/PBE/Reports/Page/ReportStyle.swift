@@ -89,9 +89,13 @@ enum ReportStyle {
     @media (max-width:40rem){.picture{grid-template-columns:1fr}.picture ol{display:none}.heading h1,.heading h2{font-size:1.6rem}}
     @media print{:root{--paper:#fff;--panel:#fff;--ink:#000;--soft:#444;--rule:#bbb;--grid:#ddd;--s0:#b34700;--s1:#0b5f9e;
     --s2:#6b3f93;--note:#fff;--noteink:#000;color-scheme:light}
-    body{font-size:10pt}nav,.skip{display:none}.column{max-width:none;padding:0}article{padding-top:1rem}
-    section{margin-top:1.5rem}figure,.tile,.list,tr{break-inside:avoid}h1,h2,h3,h4{break-after:avoid}
-    .figures{grid-template-columns:1fr 1fr;gap:.75rem}.scroll{overflow:visible}
+    body{font-size:9.5pt}nav,.skip{display:none}.column{max-width:none;padding:0}article{padding-top:1rem}
+    section{margin-top:1.5rem}figure,.tile,.list,.scroll,tr{break-inside:avoid}h1,h2,h3,h4,.text{break-after:avoid}
+    .heading h1,.heading h2{font-size:18pt}.lead{font-size:12pt}.tile dd{font-size:11pt}.tile{padding:.5rem .7rem}
+    .tiles{grid-template-columns:repeat(4,1fr);gap:.5rem}.tile dt{display:block}.tile .meaning{display:block}
+    .figures{grid-template-columns:1fr 1fr;gap:.75rem}.scroll{overflow:visible}table{font-size:7.5pt}
+    th,td{padding-right:.4rem}.sheet table{min-width:0;font-size:6.5pt}.sheet{margin-top:.75rem}
+    .lists{columns:2 15rem}.list dl>div{font-size:8pt;grid-template-columns:1fr 1fr}
     *{-webkit-print-color-adjust:exact;print-color-adjust:exact}a{color:inherit;text-decoration:none}}
     """
 }

@@ -45,13 +45,13 @@ enum ReportTemplate {
     <span class="after">{{after}}</span></dd></div>{{/tiles}}</dl>
     {{#sections}}<section id="{{id}}" aria-labelledby="{{id}}-title"><h{{sublevel}} id="{{id}}-title">{{title}}</h{{sublevel}}>
     {{#text}}<p class="text">{{.}}</p>{{/text}}
-    <div class="figures">{{#figures}}<figure class="{{width}}">{{{svg}}}<figcaption>{{caption}}</figcaption></figure>
-    {{/figures}}{{#tables}}{{>table}}{{/tables}}</div>
+    {{#hasFigures}}<div class="figures">{{#figures}}<figure class="{{width}}">{{{svg}}}<figcaption>{{caption}}</figcaption></figure>
+    {{/figures}}{{#tables}}{{>table}}{{/tables}}</div>{{/hasFigures}}
     {{#pictures}}<figure class="sheet"><div class="picture"><ol aria-hidden="true">{{#rows}}<li>{{.}}</li>{{/rows}}</ol>
     <img src="{{{source}}}" alt="{{alternative}}" width="{{width}}" height="{{height}}"/></div>
     <figcaption>{{caption}}</figcaption>{{#table}}{{>table}}{{/table}}</figure>{{/pictures}}
-    <div class="lists">{{#lists}}<div class="list"><h{{listlevel}}>{{title}}</h{{listlevel}}><dl>
-    {{#items}}<div><dt>{{name}}</dt><dd>{{value}}</dd></div>{{/items}}</dl></div>{{/lists}}</div>
+    {{#hasLists}}<div class="lists">{{#lists}}<div class="list"><h{{listlevel}}>{{title}}</h{{listlevel}}><dl>
+    {{#items}}<div><dt>{{name}}</dt><dd>{{value}}</dd></div>{{/items}}</dl></div>{{/lists}}</div>{{/hasLists}}
     </section>
     {{/sections}}</article>
 

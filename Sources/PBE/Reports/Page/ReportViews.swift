@@ -45,12 +45,19 @@ struct SectionView {
   var id: String
   var title: String
   var text: String?
-  var figures: [FigureView] = []
+  var figures: [FigureView] = [] { didSet { hasFigures = true } }
   var pictures: [PictureView] = []
-  var tables: [TableView] = []
-  var lists: [ListView] = []
+  var tables: [TableView] = [] { didSet { hasFigures = true } }
+  var lists: [ListView] = [] { didSet { hasLists = !lists.isEmpty } }
+  // Templates see what is stored, not what is computed.
+  private(set) var hasFigures = false, hasLists = false
 
-  var isEmpty: Bool { figures.isEmpty && pictures.isEmpty && tables.isEmpty && lists.isEmpty && text == nil }
+  var isEmpty: Bool { !hasFigures && !hasLists && pictures.isEmpty && text == nil }
+
+  init(id: String, title: String) {
+    self.id = id
+    self.title = title
+  }
 }
 
 /// A chart.
