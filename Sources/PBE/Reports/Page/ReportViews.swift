@@ -23,8 +23,7 @@ struct RunView {
   var path: String
   /// Finished, or not; and the class of the style for it.
   var state: String, stateClass: String
-  var problems: [String]
-  var hasProblems: Bool { !problems.isEmpty }
+  var problems: [String], hasProblems: Bool
   /// The result in one or two sentences.
   var headline: String
   var tiles: [TileView]

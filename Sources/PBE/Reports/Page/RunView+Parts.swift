@@ -22,6 +22,7 @@ extension RunView {
       : run.isWhole ? "finished" : "finished, with remarks"
     stateClass = run.isWhole ? "whole" : "partial"
     problems = run.problems
+    hasProblems = !problems.isEmpty
     headline = Self.headline(run)
     tiles = Self.tiles(run)
     let parts = SectionBuilder(run, id: id)
