@@ -79,7 +79,9 @@ public struct Report {
     }
     return TableView(
       caption: "All runs; rates in per cent", corner: "Run",
-      columns: ["", "", "ACC before", "ACC after", "ASR before", "ASR after", "RA after", "DER", "time"],
+      columns: [
+        "what", "state", "ACC before", "ACC after", "ASR before", "ASR after", "RA after", "DER", "time",
+      ],
       rows: rows)
   }
 }

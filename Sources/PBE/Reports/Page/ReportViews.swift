@@ -20,7 +20,6 @@ struct RunView {
   var name: String
   /// What it is: an erasing, an infection.
   var kind: String
-  var path: String
   /// Finished, or not; and the class of the style for it.
   var state: String, stateClass: String
   var problems: [String], hasProblems: Bool

@@ -6,7 +6,6 @@ extension RunView {
     self.id = id
     let url = URL(fileURLWithPath: run.path).standardizedFileURL
     name = url.lastPathComponent
-    path = run.path
     kind =
       switch run.kind {
       case .infection: run.record?["poisoned"]?.number == 0 ? "Training of a clean model" : "Infection"
