@@ -170,6 +170,33 @@ import Testing
     }
   }
 
+  @Test func inspection() throws {
+    let budget =
+      #"{"budget": {"norm": "infinity", "epsilon": 8}, "matrix": [[1, 3], [0, 4]], "row": [0, 1], "#
+      + #""misled": 0.375, "entropy": 0, "target_share": 0.75}"#
+    let other = budget.replacingOccurrences(of: "infinity", with: "two").replacingOccurrences(
+      of: "3]", with: "-3]")
+    let model = #"{"path": "m", "findings": {"acc": 1, "budgets": [\#(budget), \#(other)]}}"#
+    try TestFiles.withDirectory { directory in
+      let alone = try report(["inspection.json": #"{"model": \#(model), "dataset": "mnist"}"#], in: directory)
+      check(alone.html)
+      #expect(alone.runs[0].kind == "inspection" && alone.runs[0].problems == [])
+      // Shares of each row, in per cent; the second matrix, of counts below nothing, is not drawn.
+      #expect(alone.html.components(separatedBy: "<svg ").count - 1 == 1)
+      for text in [
+        ">75</text>", ">25</text>", ">100</text>", "8/255, L-infinity", "8/255, L2", "37.50", "75.00",
+      ] {
+        #expect(alone.html.contains(text), "\(text)")
+      }
+      let both = #"{"model": \#(model), "purified": \#(model), "benign": {"findings": 3}}"#
+      let beside = try report(["inspection.json": both, "report.json": record()], in: directory)
+      check(beside.html)
+      #expect(beside.runs[0].kind == "erasing" && beside.html.contains("purified model: answers"))
+      let empty = try report(["inspection.json": "{}"], in: directory)
+      #expect(empty.runs[0].problems.contains { $0.contains("no findings") })
+    }
+  }
+
   @Test func unfinishedErasing() throws {
     try TestFiles.withDirectory { directory in
       struct Settings: Encodable { var dataset = "cifar10", epsilon = 0.5 }

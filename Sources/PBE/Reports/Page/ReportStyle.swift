@@ -44,7 +44,7 @@ enum ReportStyle {
     section{margin-top:3rem}
     section>h2,section>h3{font-size:1.3rem;margin-bottom:1rem}
     .text{max-width:46rem;margin:0 0 1.25rem;color:var(--soft)}
-    .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,27rem),1fr));gap:1.5rem;align-items:start}
+    .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,27rem),1fr));gap:1.5rem;align-items:start}
     figure{margin:0;min-width:0}
     .figures figure,.figures .scroll,.sheet{background:var(--panel);border:1px solid var(--rule);border-radius:.6rem;
     padding:1rem 1.2rem}
@@ -66,7 +66,7 @@ enum ReportStyle {
     th,td{padding:.32rem .7rem .32rem 0;text-align:right;border-bottom:1px solid var(--grid);unicode-bidi:isolate;
     vertical-align:baseline;overflow-wrap:normal}
     th:first-child{text-align:left}thead th{color:var(--soft);font-weight:500}tbody th{font-weight:500}
-    tbody tr:last-child>*{border-bottom:0}
+    tbody tr:last-child>*{border-bottom:0}tr>:last-child{padding-right:0}tbody th{min-width:7rem}
     .sheet{margin-top:1.5rem}
     .picture{display:grid;grid-template-columns:11rem 1fr;gap:.5rem;align-items:stretch}
     .picture ol{list-style:none;margin:0;padding:0;display:grid;grid-auto-rows:1fr;font-size:.85rem;color:var(--soft);

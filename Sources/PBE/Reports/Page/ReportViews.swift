@@ -113,7 +113,9 @@ struct ListView {
   /// `nil` when there is nothing in it.
   init?(_ title: String, _ items: [(String, String?)]) {
     self.title = title
-    self.items = items.compactMap { name, value in value.map { Item(name: name, value: $0) } }
+    self.items = items.compactMap { name, value in
+      value.map { Item(name: name, value: $0.isEmpty ? "none" : $0) }
+    }
     if self.items.isEmpty { return nil }
   }
 }

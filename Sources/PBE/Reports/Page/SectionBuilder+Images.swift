@@ -43,8 +43,8 @@ extension SectionBuilder {
     if rows.contains(where: { $0.poisoned != nil }) { text += " \(poisoned) are poisoned." }
     if let auroc = found?["auroc"]?.number, let tpr = found?["tpr"]?.number, let fpr = found?["fpr"]?.number {
       text +=
-        " The run's own measure: AUROC \(String(format: "%.4f", auroc)), \(Rates.percent(tpr))% of the poisoned images "
-        + "and \(Rates.percent(fpr))% of the others are suggested."
+        " \(Rates.percent(tpr))% of the poisoned images and \(Rates.percent(fpr))% of the others are suggested; by the "
+        + "log-odds, which agreement.csv rounds to probabilities, AUROC is \(String(format: "%.4f", auroc))."
     }
     return text
   }
