@@ -68,9 +68,11 @@ extension StrictJSON {
     }
   }
 
-  /// Reads a record that a run wrote. Throws `missingInput` or `badData`.
+  /// Reads a record that a run wrote, an object. Throws `missingInput` or `badData`.
   static func read(_ path: String, limit: Int = 1 << 26) throws -> StrictJSON {
     let bytes = try InputFile.read(path, limit: limit, remedy: "check the path and the permissions")
-    return try parse(bytes[...], place: path)
+    let found = try parse(bytes[...], place: path)
+    guard case .object = found else { throw PBEError(.badData, "it is not an object", at: path) }
+    return found
   }
 }

@@ -68,8 +68,9 @@ struct RunFolder: Sendable {
     let place = "\(path)/\(name)"
     guard InputFile.exists(place) else { return nil }
     do { return try read(place) } catch let error as PBEError {
-      // Errors name the file, which may lie anywhere; the page names it once.
-      problems.append("\(name) can't be read: \(error.what)")
+      // Of the place only the file's name: the page says once where the folder lies.
+      let file = error.place.map { URL(fileURLWithPath: $0).lastPathComponent } ?? name
+      problems.append("\(name) can't be read: \(file == name ? "" : "\(file): ")\(error.what)")
     } catch {
       problems.append("\(name) can't be read")
     }
@@ -83,10 +84,6 @@ struct RunFolder: Sendable {
     where InputFile.exists("\(path)/\(name)") && record == nil {
       self.kind = kind
       guard let found = part(name, { try StrictJSON.read($0) }) else { continue }
-      guard case .object = found else {
-        problems.append("\(name) can't be read: it is not an object")
-        continue
-      }
       record = found
       if name == "erase.json" {
         problems.append("an older version of pbe-gpu wrote this run: its record is erase.json")

@@ -46,8 +46,8 @@ import Testing
       ], threshold: 0.1)
     #expect(chart.description.contains("poisoned: 5 images") && chart.description.contains("others: none"))
     #expect(chart.description.contains("3 suggested") && chart.description.contains("threshold is 0.1"))
-    // Two bins, each a bar of one kind and one of no height.
-    #expect(count("rect", in: chart.drawing) == 4)
+    // Two bins, each a bar of one kind and one of no height; the legend has two.
+    #expect(count("rect", in: chart.drawing) == 4 + 2)
   }
 
   @Test func linesHaveGapsWhereNothingWasMeasured() {
