@@ -13,12 +13,16 @@ extension RunView {
       case .inspection: "Inspection"
       case .unknown: "Model"
       }
-    let isFinished = run.record != nil && run.unfinished == nil || run.kind == .inspection
     state =
-      !isFinished
-      ? (run.unfinished == nil && run.kind != .unknown
-        ? "incomplete" : run.kind == .unknown ? "no record" : "not finished")
-      : run.isWhole ? "finished" : "finished, with remarks"
+      if run.kind == .unknown {
+        "no record"
+      } else if run.unfinished != nil {
+        "not finished"
+      } else if run.record == nil, run.kind != .inspection {
+        "incomplete"
+      } else {
+        run.isWhole ? "finished" : "finished, with remarks"
+      }
     stateClass = run.isWhole ? "whole" : "partial"
     problems = run.problems
     hasProblems = !problems.isEmpty
@@ -135,11 +139,13 @@ struct SectionBuilder {
   private var lossChart: LineChart {
     let losses = run.losses
     let steps = (losses.map(\.step).max() ?? 0) + 1
-    let series = (0..<steps).map { step in
-      LineChart.Series(
-        name: steps > 1 ? "step \(step + 1)" : "mean loss",
-        values: losses.map { $0.step == step ? $0.loss : nil })
-    }
+    // More names have no room above the chart.
+    let series =
+      (2...6).contains(steps)
+      ? (0..<steps).map { step in
+        LineChart.Series(
+          name: "step \(step + 1)", values: losses.map { $0.step == step ? $0.loss : nil })
+      } : [LineChart.Series(name: "mean loss", values: losses.map(\.loss))]
     return LineChart(
       title: "Mean loss of each epoch", stages: losses.indices.map { String($0 + 1) }, series: series,
       isRate: false)
