@@ -3,7 +3,7 @@ import Mustache
 /// Text that becomes part of an HTML page or of an inline SVG.
 enum Markup {
   /// The longest text from a file that a page shows, in characters.
-  static let longest = 300
+  static let longest = 1000
 
   /// `text` with everything escaped that means something in HTML, as an element's text or between double quotes; control
   /// characters and marks that change the direction of writing are made visible, and very long texts are cut.

@@ -12,7 +12,7 @@ enum Hostile {
     // To Swift one character each: a quotation mark and a bracket with an accent.
     "\"\u{301} autofocus onfocus=alert(1) x=\"", "<\u{301}b>", "line\nbreak\u{0}\u{1b}[31m",
     "\u{202e}gnp.exe\u{200f}",
-    "{{{style}}}", "]]>", String(repeating: "<long>&", count: 100),
+    "{{{style}}}", "]]>", String(repeating: "<long>&", count: 300),
   ]
 }
 
