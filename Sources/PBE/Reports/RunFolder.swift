@@ -49,7 +49,8 @@ struct RunFolder: Sendable {
     inspection = part("inspection.json") { try StrictJSON.read($0) }
     if inspection != nil, inspectedModels.isEmpty { problems.append("inspection.json holds no findings") }
     let sheets = part(RunSheets.record) { _ in try RunSheets.read(in: path) }
-    classes = sheets?.classes
+    classes =
+      sheets?.classes ?? inspection?["class_names"]?.elements.map { $0.text ?? "" }
     pictures = sheets?.pictures ?? []
     if kind == .unknown, agreement != nil { kind = .erasing }
     if kind == .unknown, inspection != nil { kind = .inspection }

@@ -53,7 +53,7 @@ extension RunView {
         first == last
         ? "stayed at" : last < first ? "fell from \(points(first)) to" : "rose from \(points(first)) to"
       return "The trigger's success \(change) \(points(last)). \(accuracy)"
-    case (_, _, .inspection): return "What the model answers to adversarial examples."
+    case (_, _, .inspection): return run.verdict ?? "What the model answers to adversarial examples."
     default:
       guard run.unfinished != nil else { return "The result of this run can't be read." }
       let losses = run.losses

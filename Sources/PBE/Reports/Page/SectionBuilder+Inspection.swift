@@ -37,7 +37,20 @@ extension SectionBuilder {
           "misled, %", "commonest wrong answer", "its share, %", "entropy, bits", "attacker's label, %",
         ],
         rows: rows))
+    section.lists = [("verdict", "Verdict"), ("purified_verdict", "Verdict on the purified model")]
+      .compactMap { key, title in run.inspection?[key].flatMap { verdict(title, $0) } }
     return section
+  }
+
+  private func verdict(_ title: String, _ json: StrictJSON) -> ListView? {
+    ListView(
+      title,
+      [
+        ("suspicious", json["is_suspicious"]?.words), ("score", json["score"]?.words),
+        ("threshold", json["threshold"]?.words), ("pattern", json["pattern"]?.words),
+        ("target", json["target"]?.number.map { name(ofClass: Int(clamping: $0)) }),
+        ("p-value", json["p_value"]?.words),
+      ] + (json["notes"]?.elements ?? []).map { ("note", $0.words) })
   }
 }
 
@@ -88,6 +101,17 @@ struct InspectedModel {
 }
 
 extension RunFolder {
+  /// The verdict of `inspect`, in words.
+  var verdict: String? {
+    guard let verdict = inspection?["verdict"], let score = verdict["score"]?.words,
+      let threshold = verdict["threshold"]?.words, case .bool(let isSuspicious)? = verdict["is_suspicious"]
+    else { return nil }
+    return isSuspicious
+      ? "The model is suspicious: its score of \(score) is above the threshold of \(threshold)."
+      : "The model is not suspicious: its score of \(score) is not above the threshold of \(threshold). "
+        + "That does not mean that it has no backdoor."
+  }
+
   /// The models that were inspected.
   var inspectedModels: [InspectedModel] {
     [("model", "inspected model"), ("purified", "purified model"), ("benign", "benign model")].compactMap {
