@@ -178,13 +178,19 @@ import Testing
       of: "3]", with: "-3]")
     let model = #"{"path": "m", "findings": {"acc": 1, "budgets": [\#(budget), \#(other)]}}"#
     try TestFiles.withDirectory { directory in
-      let alone = try report(["inspection.json": #"{"model": \#(model), "dataset": "mnist"}"#], in: directory)
+      let verdict =
+        #"{"is_suspicious": true, "score": 5.5, "threshold": 2, "pattern": "label", "target": 1, "p_value": 0.05, "#
+        + #""notes": ["<b>keep in mind"]}"#
+      let alone = try report(
+        ["inspection.json": #"{"model": \#(model), "class_names": ["a", "second"], "verdict": \#(verdict)}"#],
+        in: directory)
       check(alone.html)
       #expect(alone.runs[0].kind == "inspection" && alone.runs[0].problems == [])
       // Shares of each row, in per cent; the second matrix, of counts below nothing, is not drawn.
       #expect(alone.html.components(separatedBy: "<svg ").count - 1 == 1)
       for text in [
         ">75</text>", ">25</text>", ">100</text>", "8/255, L-infinity", "8/255, L2", "37.50", "75.00",
+        "score of 5.5 is above", "1 second", "&lt;b&gt;keep",
       ] {
         #expect(alone.html.contains(text), "\(text)")
       }
