@@ -42,11 +42,11 @@ struct HeatMap: Chart {
         let x = left + cell * Double(column)
         let share = min(1, max(0, value))
         drawing.rectangle(x: x, y: y, width: cell, height: cell, class: "empty")
-        drawing.rectangle(x: x, y: y, width: cell, height: cell, class: "f2", opacity: share)
+        drawing.rectangle(x: x, y: y, width: cell, height: cell, class: "heat", opacity: share)
         guard value >= 0.005 else { continue }
         drawing.text(
           String(format: "%.0f", 100 * value), x: x + cell / 2, y: y + cell / 2 + 4, anchor: .middle,
-          class: "t number\(small)\(share > 0.5 ? " inverse" : "")")
+          class: "t number\(small)\(share > 0.7 ? " inverse" : "")")
       }
     }
     return drawing

@@ -3,9 +3,11 @@
 enum ReportStyle {
   static let sheet = """
     :root{color-scheme:light dark;--paper:#fbfbf9;--panel:#fff;--ink:#1d2125;--soft:#575f68;--rule:#dcdfe0;--grid:#e9ebec;
-    --s0:#b34700;--s1:#0b5f9e;--s2:#6b3f93;--note:#fff4e0;--noteink:#5c3a00;--focus:#0b5f9e}
+    --s0:#b34700;--s1:#0b5f9e;--s2:#6b3f93;--note:#fff4e0;--noteink:#5c3a00;--focus:#0b5f9e;
+    --heat:#572b7e;--cell:#000;--cellinverse:#fff}
     @media (prefers-color-scheme:dark){:root{--paper:#14171a;--panel:#1b1f23;--ink:#e8eaec;--soft:#a7afb8;--rule:#353b41;
-    --grid:#2a2f34;--s0:#f0995a;--s1:#6fb3ec;--s2:#c3a0ea;--note:#33280f;--noteink:#f4d79b;--focus:#8cc7f7}}
+    --grid:#2a2f34;--s0:#f0995a;--s1:#6fb3ec;--s2:#c3a0ea;--note:#33280f;--noteink:#f4d79b;--focus:#8cc7f7;
+    --heat:#ae8fd1;--cell:#fff;--cellinverse:#000}}
     *{box-sizing:border-box}
     html{scroll-behavior:smooth}
     @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
@@ -52,9 +54,9 @@ enum ReportStyle {
     figcaption{color:var(--soft);font-size:.9rem;margin-top:.5rem}
     svg{display:block;width:100%;height:auto;max-height:46rem}
     svg text{font:12.5px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif;fill:var(--soft)}
-    svg .strong{fill:var(--ink);font-weight:600}svg .number{fill:var(--ink)}svg .inverse{fill:var(--panel)}
+    svg .strong{fill:var(--ink);font-weight:600}svg .number{fill:var(--cell)}svg .inverse{fill:var(--cellinverse)}
     svg .small{font-size:9px}
-    .f0{fill:var(--s0)}.f1{fill:var(--s1)}.f2{fill:var(--s2)}.empty{fill:none;stroke:var(--grid)}
+    .f0{fill:var(--s0)}.f1{fill:var(--s1)}.f2{fill:var(--s2)}.heat{fill:var(--heat)}.empty{fill:none;stroke:var(--grid)}
     .line{fill:none;stroke-width:2.25;stroke-linejoin:round}
     .l0{stroke:var(--s0)}.l1{stroke:var(--s1)}.l2{stroke:var(--s2)}
     .mark{stroke:var(--panel);stroke-width:1.5}
@@ -66,7 +68,7 @@ enum ReportStyle {
     th,td{padding:.32rem .7rem .32rem 0;text-align:right;border-bottom:1px solid var(--grid);unicode-bidi:isolate;
     vertical-align:baseline;overflow-wrap:normal}
     th:first-child{text-align:left}thead th{color:var(--soft);font-weight:500}tbody th{font-weight:500}
-    tbody tr:last-child>*{border-bottom:0}tr>:last-child{padding-right:0}tbody th{min-width:7rem}
+    tbody tr:last-child>*{border-bottom:0}tr>:last-child{padding-right:0}tbody th{min-width:4rem}
     .sheet{margin-top:1.5rem}
     .picture{display:grid;grid-template-columns:11rem 1fr;gap:.5rem;align-items:stretch}
     .picture ol{list-style:none;margin:0;padding:0;display:grid;grid-auto-rows:1fr;font-size:.85rem;color:var(--soft);
@@ -77,7 +79,7 @@ enum ReportStyle {
     .sheet table{table-layout:fixed;width:100%;min-width:44rem;font-size:.82rem}
     .sheet th,.sheet td{text-align:center;padding:.3rem .15rem}
     .sheet th:first-child{width:11.5rem;text-align:left;overflow-wrap:anywhere}
-    .lists{columns:2 24rem;column-gap:3rem}
+    .lists{columns:2 24rem;column-gap:3rem}.figures+.lists{margin-top:1.5rem}
     .list{break-inside:avoid-column;margin-bottom:1.5rem}
     .list h3,.list h4{font-size:1rem;margin-bottom:.4rem}
     .list dl{margin:0}
@@ -88,7 +90,7 @@ enum ReportStyle {
     footer p{border-top:1px solid var(--rule);padding-top:1rem;max-width:none}
     @media (max-width:40rem){.picture{grid-template-columns:1fr}.picture ol{display:none}.heading h1,.heading h2{font-size:1.6rem}}
     @media print{:root{--paper:#fff;--panel:#fff;--ink:#000;--soft:#444;--rule:#bbb;--grid:#ddd;--s0:#b34700;--s1:#0b5f9e;
-    --s2:#6b3f93;--note:#fff;--noteink:#000;color-scheme:light}
+    --s2:#6b3f93;--note:#fff;--noteink:#000;--heat:#572b7e;--cell:#000;--cellinverse:#fff;color-scheme:light}
     body{font-size:9.5pt}nav,.skip{display:none}.column{max-width:none;padding:0}article{padding-top:1rem}
     section{margin-top:1.5rem}figure,.tile,.list,.scroll,tr{break-inside:avoid}h1,h2,h3,h4,.text{break-after:avoid}
     .heading h1,.heading h2{font-size:18pt}.lead{font-size:12pt}.tile dd{font-size:11pt}.tile{padding:.5rem .7rem}
