@@ -75,10 +75,14 @@ extension CommandTests {
       let rows = folder.text("a/agreement.csv").split(separator: "\n").map {
         $0.split(separator: ",", omittingEmptySubsequences: false)
       }
-      #expect(rows.first == ["index", "label", "agreement", "kept", "probability", "suggested", "answer"])
+      #expect(
+        rows.first == [
+          "index", "label", "agreement", "kept", "probability", "suggested", "answer", "poisoned",
+        ])
+      #expect(rows.count { $0.last == "1" } == 40, "a tenth of 400")
       #expect(rows.count == 401)
       for (index, row) in rows.dropFirst().enumerated() {
-        #expect(row.count == 7 && row[0] == "\(index)" && (0...9).contains(Int(row[1]) ?? -1))
+        #expect(row.count == 8 && row[0] == "\(index)" && (0...9).contains(Int(row[1]) ?? -1))
         #expect((-0.001...1.001).contains(Double(row[2]) ?? -1))
         #expect((0...1).contains(Double(row[4]) ?? -1) && ["0", "1"].contains(row[5]))
         #expect((0...9).contains(Int(row[6]) ?? -1))

@@ -3,66 +3,101 @@ import Kernels
 /// Images beside what an attack makes of them, for people to look at: rows of clean and of triggered images, of cross
 /// images where the attack has them, and of each change, ten times as strong, around grey.
 public struct ContactSheet {
-  /// The rows: what they show, and float32 NCHW pixels in [0, 1].
-  let rows: [(name: String, pixels: [Float])]
-  private let shape: Shape
+  /// A row of images.
+  struct Row {
+    /// What it shows.
+    var name: String
+    /// float32 NCHW pixels in [0, 1].
+    var pixels: [Float]
+    /// Whether it shows the change of images rather than images.
+    var isChange = false
+  }
 
-  /// Treats every image on the device. Throws `badData` when the trigger doesn't fit the images.
-  public init(_ images: LabeledImages, _ attack: AttackFile, on backend: any Backend) throws {
-    let shape = Shape(images.count, images.channels, images.height, images.width)
+  /// The rows, from the top.
+  private(set) var rows: [Row]
+  let shape: Shape
+
+  /// Treats every image on the device; without an attack the sheet has clean images only. Throws `badData` when the trigger
+  /// doesn't fit the images.
+  public init(_ images: LabeledImages, _ attack: AttackFile?, on backend: any Backend) throws {
     let data = try DeviceImages(images, on: backend)
+    let all = Array(0..<images.count)
+    self.init(shape: Shape(images.count, images.channels, images.height, images.width), rows: [])
+    add("clean", try data.pixels(all))
+    guard let attack else { return }
     let trigger = try attack.makeTrigger(for: images, on: backend)
-    let order = try backend.makeTensor((0..<images.count).map { Int32($0) }, shape: Shape(images.count, 1))
     func pixels(_ role: ImageRole) throws -> [Float] {
-      let treated = try backend.makeTensor(shape, role: .image)
-      var program = Program()
-      let loaded = try DeviceImages(sharing: data, trigger: trigger, as: role)
-        .load(images.count, rows: order, in: &program)
-      program.append(.copy(Copy(input: loaded.images, output: program.bind(treated))))
-      try backend.compile([program])[0].run(RunParameters())
-      return try backend.read(treated)
+      try DeviceImages(sharing: data, trigger: trigger, as: role).pixels(all)
     }
-    let clean = try pixels(.clean)
-    func change(_ pixels: [Float]) -> [Float] {
-      zip(pixels, clean).map { min(1, max(0, 0.5 + 10 * ($0 - $1))) }
-    }
-    let triggered = try pixels(.poisoned)
-    var rows = [
-      ("clean", clean), ("triggered", triggered), ("change by the trigger, x10", change(triggered)),
-    ]
+    add("triggered", try pixels(.poisoned), change: "change by the trigger, x10")
     if attack.attack.crossRatio > 0 {
-      let cross = try pixels(.cross)
-      rows += [("cross", cross), ("change in cross images, x10", change(cross))]
+      add("cross", try pixels(.cross), change: "change in cross images, x10")
     }
-    self.rows = rows
+  }
+
+  /// A sheet of one row: the images `indices` of a data set, with their triggers.
+  init(_ data: DeviceImages, _ indices: [Int], name: String) throws {
+    var shape = data.images.shape
+    shape.n = indices.count
+    self.init(shape: shape, rows: [Row(name: name, pixels: try data.pixels(indices))])
+  }
+
+  private init(shape: Shape, rows: [Row]) {
     self.shape = shape
+    self.rows = rows
+  }
+
+  /// Adds a row, and below it the difference to the first one, ten times as strong, around grey.
+  mutating func add(_ name: String, _ pixels: [Float], change: String? = nil) {
+    rows.append(Row(name: name, pixels: pixels))
+    guard let change, let first = rows.first else { return }
+    let difference = zip(pixels, first.pixels).map { min(1, max(0, 0.5 + 10 * ($0 - $1))) }
+    rows.append(Row(name: change, pixels: difference, isChange: true))
   }
 
   /// What the rows show, from the top.
   public var names: [String] { rows.map(\.name) }
 
-  /// The sheet, each pixel `scale` pixels wide and high, on white. Throws `usage` when it would be too large.
-  public func picture(scale: Int) throws -> Picture {
+  /// The sheet, each pixel `scale` pixels wide and high, on white, or on nothing where it `isTransparent`. Throws `usage`
+  /// when it would be too large.
+  public func picture(scale: Int, isTransparent: Bool = false) throws -> Picture {
     let gap = 4
+    let channels = isTransparent ? 4 : 3
     let (cellHeight, cellWidth) = (shape.h * scale + gap, shape.w * scale + gap)
     let (height, width) = (rows.count * cellHeight + gap, shape.n * cellWidth + gap)
     try Picture.checkSize(width: width, height: height, name: nil)
-    var sheet = [UInt8](repeating: 255, count: height * width * 3)
+    var sheet = [UInt8](repeating: isTransparent ? 0 : 255, count: height * width * channels)
     let plane = shape.h * shape.w
-    for (row, (_, pixels)) in rows.enumerated() {
+    for (row, line) in rows.enumerated() {
       for image in 0..<shape.n {
         for y in 0..<shape.h * scale {
           for x in 0..<shape.w * scale {
-            let at = ((row * cellHeight + gap + y) * width + image * cellWidth + gap + x) * 3
+            let at = ((row * cellHeight + gap + y) * width + image * cellWidth + gap + x) * channels
             let pixel = y / scale * shape.w + x / scale
             for channel in 0..<3 {
-              let value = pixels[(image * shape.c + (shape.c == 3 ? channel : 0)) * plane + pixel]
+              let value = line.pixels[(image * shape.c + (shape.c == 3 ? channel : 0)) * plane + pixel]
               sheet[at + channel] = UInt8((min(1, max(0, value)) * 255).rounded())
             }
+            if isTransparent { sheet[at + 3] = 255 }
           }
         }
       }
     }
-    return try Picture(width: width, height: height, channels: 3, pixels: sheet)
+    return try Picture(width: width, height: height, channels: channels, pixels: sheet)
+  }
+}
+
+extension DeviceImages {
+  /// The images at `indices` as a model gets them, with their triggers: float32 NCHW pixels.
+  func pixels(_ indices: [Int]) throws -> [Float] {
+    var shape = images.shape
+    shape.n = indices.count
+    let rows = try backend.makeTensor(indices.map { Int32($0) }, shape: Shape(indices.count, 1))
+    let output = try backend.makeTensor(shape, role: .image)
+    var program = Program()
+    let loaded = try load(indices.count, rows: rows, in: &program)
+    program.append(.copy(Copy(input: loaded.images, output: program.bind(output))))
+    try backend.compile([program])[0].run(RunParameters())
+    return try backend.read(output)
   }
 }

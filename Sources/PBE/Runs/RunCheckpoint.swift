@@ -92,6 +92,9 @@ public struct RunCheckpoint: Sendable {
     return saved.floats()
   }
 
+  /// How far the run is, as JSON, for those who only look. Throws `badData`.
+  func progressJSON() throws -> StrictJSON { try StrictJSON.parse(Array(progress.utf8)[...], place: place) }
+
   // MARK: - The file
 
   /// Writes the checkpoint, all or nothing. Throws as ``AtomicFile`` does.
@@ -108,6 +111,17 @@ public struct RunCheckpoint: Sendable {
   /// when it belongs to another run than `identity`.
   public static func read(_ path: String, identity: RunIdentity) throws -> RunCheckpoint? {
     guard InputFile.exists(path) else { return nil }
+    let found = try read(path)
+    if let difference = found.identity.difference(from: identity) {
+      throw PBEError(
+        .usage, "the checkpoint belongs to another run: its \(difference)", at: path,
+        remedy: "give the same options and data, or start over without --resume")
+    }
+    return found
+  }
+
+  /// Reads the checkpoint at `path`, whosever it is. Throws `missingInput`, and `badData` when it is damaged.
+  static func read(_ path: String) throws -> RunCheckpoint {
     let file = try Checkpoint.load(path)
     let metadata = file.metadata
     guard metadata["kind"] == "checkpoint", metadata["format_version"] == version else {
@@ -118,14 +132,9 @@ public struct RunCheckpoint: Sendable {
       throw PBEError(
         .badData, "the checkpoint is damaged: its checksum is another one", at: path, remedy: remedy)
     }
-    let found = try RunIdentity(text: metadata["settings"] ?? "", place: path)
-    if let difference = found.difference(from: identity) {
-      throw PBEError(
-        .usage, "the checkpoint belongs to another run: its \(difference)", at: path,
-        remedy: "give the same options and data, or start over without --resume")
-    }
     return RunCheckpoint(
-      identity: found, device: metadata["device"] ?? "", place: path, tensors: file.state,
+      identity: try RunIdentity(text: metadata["settings"] ?? "", place: path),
+      device: metadata["device"] ?? "", place: path, tensors: file.state,
       progress: metadata["progress"] ?? "")
   }
 

@@ -182,7 +182,7 @@ struct InfectCommand: ParsableCommand {
           if let cross = metrics.cross { line += ", cross \(Output.percent(cross))%" }
         }
         line += ", \(Int(report.imagesPerSecond)) images/s"
-        if report.secondsLeft > 0 { line += ", \(Terminal.duration(report.secondsLeft)) left" }
+        if report.secondsLeft > 0 { line += ", \(report.secondsLeft.asDuration) left" }
         log(line)
       },
       prepared: log)

@@ -1,6 +1,7 @@
 import Foundation
 import Kernels
 import Logging
+import PBE
 
 /// Standard error as people see it: log lines, and below them, on a terminal, one line of progress with the time left.
 final class Terminal: @unchecked Sendable {
@@ -40,7 +41,7 @@ final class Terminal: @unchecked Sendable {
       last = now
       let (elapsed, done) = ((now - start.time).seconds, share - start.share)
       var line = "\(what)  \(Int(100 * min(1, share)))%"
-      if done > 0.01, elapsed > 1 { line += "  \(Self.duration(elapsed * (1 - share) / done)) left" }
+      if done > 0.01, elapsed > 1 { line += "  \((elapsed * (1 - share) / done).asDuration) left" }
       clearLine()
       // A line that wraps could not be taken back.
       write(String(line.prefix(Self.columns() - 1)))
@@ -67,14 +68,6 @@ final class Terminal: @unchecked Sendable {
   private static func columns() -> Int {
     var size = winsize()
     return ioctl(2, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 1 ? Int(size.ws_col) : 80
-  }
-
-  /// `1h05m`, `3m20s`, `12s`.
-  static func duration(_ seconds: Double) -> String {
-    let total = Int(seconds.rounded())
-    if total >= 3600 { return "\(total / 3600)h\(String(format: "%02d", total % 3600 / 60))m" }
-    if total >= 60 { return "\(total / 60)m\(String(format: "%02d", total % 60))s" }
-    return "\(total)s"
   }
 }
 

@@ -13,7 +13,7 @@ struct EraseCommand: ParsableCommand {
       pbe (progressive backdoor erasing) needs the training set the model was made from, and no clean data; \
       distillation, aft (adversarial fine-tuning) and the baselines fine-tuning, fine-pruning and ft-sam need clean \
       images. Writes model.safetensors, step-N.safetensors, report.json and, for pbe, agreement.csv (which images look \
-      poisoned) to --output. Without --attack the trigger stays unknown, as it is to a defender, and only accuracy is reported. \
+      poisoned) to --output; --report adds a page to look at. Without --attack the trigger stays unknown, as it is to a defender, and only accuracy is reported. \
       checkpoint.safetensors holds the state after the last epoch, or after the last step when the run was interrupted: \
       the same command with --resume goes on from it.
       """)
@@ -56,6 +56,9 @@ struct EraseCommand: ParsableCommand {
   @Flag(help: "Go on from the checkpoint in --output. Without one, start; when all is done, do nothing.")
   var resume = false
 
+  @Flag(help: "At the end write report.html to --output, with contact sheets (help report).")
+  var report = false
+
   func validate() throws {
     guard cleanFraction > 0, cleanFraction <= 1 else {
       throw ValidationError("--clean-fraction must be above 0 and at most 1")
@@ -85,6 +88,7 @@ struct EraseCommand: ParsableCommand {
     let identity = try RunIdentity(settings)
     if resume, let found = try paths.finished(identity, as: ErasureSummary.self) {
       log.info("\(paths.record) is there: the run is finished")
+      if report { try writeReport(log) }
       return try Self.print(found.text, asJSON: common.json)
     }
     let weights = try file.weights(on: backend, place: model.model)
@@ -92,6 +96,10 @@ struct EraseCommand: ParsableCommand {
     try Output.makeDirectory(output)
     try Output.check(model.model, isNot: paths.model)
     let before = try measure(evaluator, "before", log)
+    var sheets =
+      try report
+      ? SheetMaking(
+        infected: weights, test: test, attack: attackFile, pgd: defense.pgd.attack, seed: common.seed) : nil
 
     let session = DefenseSession(
       weights, observer: observer(weights, file.specification, evaluator, log), checkpoint: paths.checkpoint,
@@ -101,9 +109,11 @@ struct EraseCommand: ParsableCommand {
     var record = ErasureRecord(
       settings: settings, settings_checksum: identity.checksum, device: backend.device, seed: common.seed,
       model: model.model, training: set, before: before)
-    try purify(session, plan, set, &record, log)
+    let agreement = try purify(session, plan, set, &record, log)
     Terminal.shared.clear()
     try save(weights, file.specification, to: paths.model)
+    try sheets?.write(
+      purified: weights, agreement: agreement, training: { try set.onDevice(backend) }, to: output)
     record.after = record.steps.last?.metrics ?? before
     record.der = Metrics.der(before: before, after: record.after)
     record.relapse = try relapse.flatMap { try relapsed(weights, $0, evaluator, log) }
@@ -111,14 +121,21 @@ struct EraseCommand: ParsableCommand {
     let text = try Output.text(record) + "\n"
     try AtomicFile.write(text, to: paths.record)
     paths.removeCheckpoint()
+    if report { try writeReport(log) }
     try Self.print(text, asJSON: common.json)
   }
 
-  /// Runs the defense.
+  private func writeReport(_ log: Logger) throws {
+    let path = "\(output)/report.html"
+    try AtomicFile.write(Report([output], version: PBEGPU.version).html, to: path)
+    log.info("the report is in \(path)")
+  }
+
+  /// Runs the defense; returns the agreement of each training image, where it looks at them.
   private func purify(
     _ session: DefenseSession, _ plan: DefensePlan, _ set: TrainingSet, _ record: inout ErasureRecord,
     _ log: Logger
-  ) throws {
+  ) throws -> [Float] {
     let backend = session.weights.backend
     let truth = set.poison
     let labels = truth?.labels ?? set.images.labels
@@ -139,11 +156,11 @@ struct EraseCommand: ParsableCommand {
       let images = try clean(tuning.epochs)
       record.steps = try tuning.run(
         session, clean: DeviceImages(images, on: backend), labels: images.labels)
-      return
+      return []
     case .distillation(let distillation):
       record.steps = try distillation.run(
         session, clean: DeviceImages(clean(distillation.epochs), on: backend))
-      return
+      return []
     case .paper(let pbe):
       outcome = try pbe.run(session, training: training(), labels: labels, isPoisoned: truth?.isPoisoned)
     case .automatic(let pbe):
@@ -151,7 +168,9 @@ struct EraseCommand: ParsableCommand {
     }
     record.steps = outcome.steps
     record.identification = outcome.identification?.report(truth?.isPoisoned)
-    try AgreementTable.write(outcome, labels: labels, to: "\(output)/agreement.csv")
+    try AgreementTable.write(
+      outcome, labels: labels, isPoisoned: truth?.isPoisoned, to: "\(output)/agreement.csv")
+    return outcome.agreement
   }
 
   /// The training set with its poison, for `--relapse`. Throws `usage` where nobody knows the poison.
