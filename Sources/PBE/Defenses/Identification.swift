@@ -4,10 +4,11 @@ import Kernels
 /// Which training images seem to carry a trigger, by the infected and the purified model; and how right that is, where the
 /// truth is known.
 ///
-/// Images that the infected model answers as they are labelled and the purified one firmly otherwise are rare, but for
-/// triggered ones. They are the seeds of a ``TriggerDiscriminant``: what tells them from the other images in the features
-/// of the infected model is the trigger, wherever it is found. Once from all of them, which finds a trigger that has many
-/// labels, and once from those of each label, which finds a rare one. What was found counts only where it stands apart, and
+/// Images that the infected model answers as they are labelled and the purified one otherwise carry the trigger more often
+/// than others. They are the seeds of a ``TriggerDiscriminant``: what tells them from the other images in the features
+/// of the infected model is the trigger, wherever it is found. It is sought from all of them, which finds a trigger that has
+/// many labels, and from those of each label, which finds a rare one; and each time also from only those that the
+/// purified model answers firmly. What was found counts only where it stands apart, and
 /// where the purified model disputes most of it: hard images neither stand apart nor are mostly disputed. Then what
 /// the purified model thinks of the label is one more feature, for triggers that the infected model is less sure of.
 public struct Identification: Sendable {
@@ -74,7 +75,7 @@ public struct Identification: Sendable {
     var logOdds: [Double]
     if usesFeatures {
       logOdds = Self.logOdds(
-        infected, after, labels, seeds: labels.indices.map { isDisputed[$0] && isFirm[$0] })
+        infected, after, labels, seeds: [labels.indices.map { isDisputed[$0] && isFirm[$0] }, isDisputed])
     } else {
       logOdds = isDisputed.map { $0 ? Self.certain : -Self.certain }
     }
@@ -92,17 +93,16 @@ public struct Identification: Sendable {
 
   /// The largest log odds that a discriminant gives each image.
   private static func logOdds(
-    _ infected: Infected, _ after: Answers, _ labels: [Int32], seeds: [Bool]
+    _ infected: Infected, _ after: Answers, _ labels: [Int32], seeds: [[Bool]]
   ) -> [Double] {
     var best = [Double](repeating: -certain, count: labels.count)
     func points(_ further: [Float]? = nil) -> FeaturePoints? {
       FeaturePoints(infected.features, places: infected.places, count: labels.count, further: further)
     }
-    let starts =
+    guard let own = points(), let all = points(after.confidences) else { return best }
+    let starts = seeds.flatMap { seeds in
       [seeds] + Set(labels).sorted().map { label in labels.indices.map { seeds[$0] && labels[$0] == label } }
-    guard starts[0].count(where: { $0 }) >= fewestSeeds, let own = points(),
-      let all = points(after.confidences)
-    else { return best }
+    }
     for start in starts where start.count(where: { $0 }) >= fewestSeeds {
       guard let seen = TriggerDiscriminant(own, seeds: start), seen.separation >= leastSeparation else {
         continue

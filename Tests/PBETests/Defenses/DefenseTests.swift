@@ -237,7 +237,7 @@ extension DeviceTests {
       #expect(outcome.steps.map { $0.relabelled == nil } == [true, true, false, false])
       for (step, earlier) in zip(outcome.steps.dropFirst(2), outcome.steps.dropFirst()) {
         let (relabelled, found) = (step.relabelled ?? 0, earlier.identification?.suggested ?? 0)
-        #expect(relabelled > 0 && step.extra_set_size == 400 - found + relabelled)
+        #expect(relabelled > 40 && step.extra_set_size <= 400 - found + relabelled)
       }
       #expect(before.asr ?? 0 > 0.9 && after.asr ?? 1 < 0.2 && after.acc > before.acc - 0.05)
       let found = try #require(outcome.identification).report(nil)
@@ -271,7 +271,7 @@ extension DeviceTests {
       #expect(hasty.map(\.step) == [0, 2, 3] && hasty[0].losses == whole[0].losses)
       let dropped = try steps([.relabelling])
       let found = try #require(dropped[1].identification).suggested
-      #expect(dropped[2].extra_set_size == 400 - found && dropped[2].relabelled == 0 && found > 0)
+      #expect(dropped[2].extra_set_size <= 400 - found && dropped[2].relabelled == 0 && found > 0)
       let once = try steps([.repetition])
       #expect(once[3].relabelled == once[2].relabelled && once[2].losses == whole[2].losses)
     }
