@@ -30,6 +30,7 @@ let package = Package(
       name: "CLibJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg-dev"]), .brew(["jpeg-turbo"])]),
     .target(name: "CJPEG", dependencies: ["CLibJPEG"]),
     .target(name: "CKernels"),
+    .target(name: "CRevision"),
 
     // MARK: - The device abstraction
 
@@ -48,7 +49,7 @@ let package = Package(
     .executableTarget(
       name: "pbe-gpu",
       dependencies: [
-        "PBE", "Parity",
+        "PBE", "Parity", "CRevision",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),

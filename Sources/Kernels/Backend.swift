@@ -57,6 +57,8 @@ public struct DeviceDescription: Sendable, Equatable {
   public var kernels: String
   /// Why the device can't be used; `nil` when it can.
   public var unusable: String?
+  /// The device's UUID in hexadecimal digits, and its place on the PCI bus, `0000:3b:00.0`, where the driver tells.
+  public var uuid: String?, pci: String?
   /// What an opened device's products round their inputs to.
   public var precision = Precision.fp32
 

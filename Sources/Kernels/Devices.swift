@@ -8,8 +8,8 @@ public enum Devices {
   }
 
   /// Opens the device that `--device` names: `cpu`, `opencl` (the first usable one), `opencl:1`, part of a device's
-  /// name (case doesn't matter), or `auto`: the first usable GPU, else the CPU. Throws `device` when there is none such
-  /// or it can't be used.
+  /// name (case doesn't matter), or `auto`: a usable GPU, the first or in a batch system the one of the process's local rank,
+  /// else the CPU; `notice` says what it depended on. Throws `device` when there is none such or it can't be used.
   ///
   /// `precision` is what products round their inputs to, by default what `PBE_GPU_PRECISION` asks for. Also throws
   /// `device` where the device has none such, and `usage` for a wrong variable.
@@ -21,7 +21,7 @@ public enum Devices {
     progress: (String, Double) throws -> Void = { _, _ in }
   ) throws -> any Backend {
     let precision = try precision ?? Precision.requested()
-    guard let device = try openCLDevice(name) else { return try openCPU(precision) }
+    guard let device = try openCLDevice(name, notice: notice) else { return try openCPU(precision) }
     return try withoutActuallyEscaping(notice) { notice in
       let tuning = try AutomaticTuning(notice: notice).tuning(for: device, progress: progress)
       return try OpenCLBackend(
@@ -36,12 +36,15 @@ public enum Devices {
   }
 
   /// The OpenCL device that `name` means; `nil` for the CPU.
-  static func openCLDevice(_ name: String) throws -> OpenCLDevice? {
+  static func openCLDevice(_ name: String, notice: (String) -> Void = { _ in }) throws -> OpenCLDevice? {
     let wanted = name.lowercased()
     if wanted == "cpu" { return nil }
     let devices = OpenCLBackend.devices()
     if wanted == "auto" {
-      return try devices.first { $0.isAccelerator && $0.unusable == nil }.map { try .named($0.identifier) }
+      let choice = DeviceChoice.automatic(devices, environment: ProcessInfo.processInfo.environment)
+      if let warning = choice.warning { notice("warning: \(warning)") }
+      if let reason = choice.reason { notice("device auto: \(reason)") }
+      return try choice.identifier.map { try .named($0) }
     }
     let found: DeviceDescription?
     if wanted == "opencl" {

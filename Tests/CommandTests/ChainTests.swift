@@ -18,7 +18,7 @@ extension CommandTests {
     }
 
     @Test func infectAndEvaluate() throws {
-      #expect(victim.folder.names("infected") == ["attack.json", "infect.json", "model.safetensors"])
+      #expect(victim.folder.results("infected") == ["attack.json", "infect.json", "model.safetensors"])
       let record = try victim.infection.json()
       #expect(record["images"] as? Int == 400)
       #expect(record["poisoned"] as? Int == 40)
@@ -70,7 +70,7 @@ extension CommandTests {
       #expect((record["steps"] as? [Any])?.count == 3)
       let files =
         ["agreement.csv", "model.safetensors", "report.json"] + (0..<3).map { "step-\($0).safetensors" }
-      #expect(folder.names("a") == files)
+      #expect(folder.results("a") == files)
 
       let rows = folder.text("a/agreement.csv").split(separator: "\n").map {
         $0.split(separator: ",", omittingEmptySubsequences: false)
@@ -110,7 +110,7 @@ extension CommandTests {
       let record = try result.json()
       for key in ["before", "after"] { #expect(try metrics(record[key]).keys.sorted() == ["acc"]) }
       #expect(record["der"] == nil)
-      #expect(folder.names("aft") == ["model.safetensors", "report.json", "step-0.safetensors"])
+      #expect(folder.results("aft") == ["model.safetensors", "report.json", "step-0.safetensors"])
       // The log is plain where nobody watches.
       #expect(!result.error.isEmpty)
       #expect(!result.error.contains("\u{1B}") && !result.error.contains("\r"))

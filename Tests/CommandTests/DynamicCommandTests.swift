@@ -25,7 +25,7 @@ extension CommandTests {
       // Never more mask epochs than epochs.
       #expect(infection.error.contains("mask epoch 2/2") && !infection.error.contains("mask epoch 3"))
       #expect(
-        folder.names("infected") == [
+        folder.results("infected") == [
           "attack.json", "generators.safetensors", "infect.json", "model.safetensors",
         ])
       let infected = try #require(record["metrics"] as? NSDictionary)

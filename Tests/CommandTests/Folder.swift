@@ -37,4 +37,9 @@ final class Folder: Sendable {
   func names(_ name: String) -> [String] {
     ((try? FileManager.default.contentsOfDirectory(atPath: self[name])) ?? []).sorted()
   }
+
+  /// The names of the results in a run's folder: without what it writes of itself while it goes on.
+  func results(_ name: String) -> [String] {
+    names(name).filter { !["run.json", "events.jsonl"].contains($0) }
+  }
 }

@@ -31,16 +31,16 @@ extension CommandTests {
         ])
       #expect(run.wait { run.error.contains("epoch 1/") }, "\(run.error)")
       interrupt(run, signal)
-      #expect(folder.names("o") == ["checkpoint.safetensors"])
+      #expect(folder.results("o") == ["checkpoint.safetensors"])
     }
 
     @Test(arguments: [SIGINT, SIGTERM, SIGUSR1]) func erase(signal: Int32) throws {
       let rates = Array(repeating: "1", count: 100).joined(separator: ",")
       let run = try Program.start(
         victim.erase + ["--epochs", "20", "--keep-rates", rates, "--output", folder["o"]])
-      #expect(run.wait { folder.names("o").contains("step-1.safetensors") }, "\(run.error)")
+      #expect(run.wait { folder.results("o").contains("step-1.safetensors") }, "\(run.error)")
       interrupt(run, signal)
-      let all = folder.names("o")
+      let all = folder.results("o")
       #expect(all.contains("checkpoint.safetensors"))
       let names = all.filter { $0 != "checkpoint.safetensors" }
       #expect(

@@ -26,13 +26,13 @@ extension CommandTests {
       kill(run.process.processIdentifier, SIGTERM)
       let stopped = run.finish()
       #expect(stopped.status == 75 && stopped.error.contains("--resume"), "\(stopped.error)")
-      #expect(folder.names("part") == ["checkpoint.safetensors"])
+      #expect(folder.results("part") == ["checkpoint.safetensors"])
       try Program.fail(
         64, ["checkpoint.safetensors", "epochs is 3, not 4"],
         infect("part", device, ["--resume", "--epochs", "4"]))
       let resumed = try Program.succeed(infect("part", device, ["--resume"]))
       #expect(resumed.error.contains("going on from"))
-      #expect(folder.names("part") == ["attack.json", "infect.json", "model.safetensors"])
+      #expect(folder.results("part") == ["attack.json", "infect.json", "model.safetensors"])
       #expect(folder.bytes("part/model.safetensors") == folder.bytes("whole/model.safetensors"))
       func timeless(_ result: Program.Result) throws -> NSDictionary {
         NSDictionary(dictionary: try result.json().filter { $0.key != "seconds" })
@@ -73,8 +73,8 @@ extension CommandTests {
         stops += 1
       }
       #expect(stops >= 1)
-      let files = folder.names("whole")
-      #expect(folder.names("part") == files && files.contains("report.json"))
+      let files = folder.results("whole")
+      #expect(folder.results("part") == files && files.contains("report.json"))
       for name in files where name != "report.json" {
         #expect(folder.bytes("part/\(name)") == folder.bytes("whole/\(name)"), "\(name)")
       }
@@ -100,7 +100,7 @@ extension CommandTests {
       #expect(try metrics(record["metrics"]).keys.sorted() == ["acc"])
       let history = try #require(record["history"] as? [[String: Any]])
       #expect(history.map { $0["metrics"] != nil } == [false, true, true])
-      #expect(folder.names("clean") == ["infect.json", "model.safetensors"])
+      #expect(folder.results("clean") == ["infect.json", "model.safetensors"])
       let early = try Program.succeed(infect("early", "cpu", ["--stop-at", "0,0"])).json()
       #expect(early["epochs"] as? Int == 1)
       try Program.fail(64, ["--stop-at"], infect("x", "cpu", ["--stop-at", "101"]))
@@ -175,6 +175,32 @@ extension CommandTests {
       try Program.fail(
         65, ["badnet-seed0", "--widht"],
         ["sweep", try plan("include: [{attack: badnet, options: {widht: 5}}]")] + arguments.dropFirst(2))
+    }
+
+    /// run.json and events.jsonl, and one process at a time.
+    @Test func diary() throws {
+      let endless = ["--epochs", "100000", "--learning-rate", "1e-6"]
+      let run = try Program.start(infect("o", "cpu", endless))
+      #expect(run.wait { run.error.contains("epoch 1/") }, "\(run.error)")
+      try Program.fail(73, ["another process is at the run", folder["o"]], infect("o", "cpu", endless))
+      kill(run.process.processIdentifier, SIGUSR1)
+      #expect(run.finish().status == 75)
+      _ = try Program.succeed(infect("p", "cpu"))
+      func events(_ name: String) throws -> [[String: Any]] {
+        try folder.text("\(name)/events.jsonl").split(separator: "\n").map {
+          try #require(JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
+        }
+      }
+      let kinds = try events("o").compactMap { $0["event"] as? String }
+      #expect(kinds.prefix(3) == ["start", "checkpoint", "epoch"] && kinds.last == "interrupted", "\(kinds)")
+      #expect(
+        try events("p").compactMap { $0["event"] as? String } == ["start"]
+          + Array(repeating: ["checkpoint", "epoch"], count: 3).flatMap { $0 } + ["finished"])
+      let manifest = try #require(
+        JSONSerialization.jsonObject(with: folder.bytes("p/run.json")) as? [String: Any])
+      #expect((manifest["arguments"] as? [String])?.first == "infect")
+      #expect((manifest["device"] as? [String: Any])?["identifier"] as? String == "cpu")
+      #expect((manifest["checksums"] as? [String: String])?.keys.sorted() == ["test", "training"])
     }
 
     /// Ctrl-C ends the sweep and the cell that it is at; another process meanwhile leaves that cell alone.

@@ -111,7 +111,7 @@ extension CommandTests {
         65, ["diverged", "--learning-rate"],
         victim.erase + ["--learning-rate", "1000", "--output", folder["o"], "--quiet"])
       // What was written before it diverged are whole files of finite weights.
-      for name in folder.names("o") where name != "checkpoint.safetensors" {
+      for name in folder.results("o") where name != "checkpoint.safetensors" {
         #expect(name.hasPrefix("step-"))
         let result = try Program.run(["evaluate", folder["o/\(name)"]] + victim.data + ["--device", "cpu"])
         #expect(result.status == 0 || result.error.contains("answers"), "\(result.error)")
@@ -137,7 +137,8 @@ extension CommandTests {
         victim.erase + ["--quiet", "--output", folder["o"]], shell: "ulimit -f 100; exec \"$0\" \"$@\"")
       #expect(result.status == 74 && !result.endedBySignal, "\(result.error)")
       #expect(result.error.contains("o/checkpoint.safetensors"))
-      #expect(folder.names("o").isEmpty, "nothing half-written")
+      #expect(folder.results("o").isEmpty, "nothing half-written")
+      #expect(folder.text("o/events.jsonl").contains("\"code\":74"))
     }
 
     @Test func standardOutputClosed() throws {

@@ -6,7 +6,7 @@ struct OpenCLDevice: @unchecked Sendable {
   let platform: cl_platform_id
   let id: cl_device_id
   /// What the user sees.
-  let description: DeviceDescription
+  private(set) var description: DeviceDescription
   /// What the choice of kernels depends on.
   let limits: OpenCLLimits
   /// Bytes that the offset of a sub-buffer must be a multiple of.
@@ -116,6 +116,8 @@ struct OpenCLDevice: @unchecked Sendable {
       memoryByteCount: Int(clamping: number(CL_DEVICE_GLOBAL_MEM_SIZE, cl_ulong.self)),
       largestAllocation: largestAllocation,
       kernels: (try? OpenCLTuning(limits).words) ?? "PBE_GPU_KERNELS is wrong", unusable: unusable)
+    description.uuid = Self.uuid(id)
+    description.pci = Self.pci(id)
   }
 
   /// Whether `version`, "OpenCL 3.0 words", is 1.2 or later.

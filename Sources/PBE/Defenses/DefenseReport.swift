@@ -71,6 +71,9 @@ public struct DefenseObserver {
   /// Called after each progressive step with the model as it is; returns its metrics, if they can be measured.
   public var finished: (_ step: Int) throws -> Metrics? = { _ in nil }
 
+  /// Called after each checkpoint.
+  public var saved: () -> Void = {}
+
   /// An observer that does nothing.
   public init() {}
 }

@@ -276,5 +276,6 @@ public final class DefenseSession {
     progress.seconds = seconds
     try checkpoint.setProgress(progress)
     try checkpoint.write(to: file)
+    observer.saved()
   }
 }

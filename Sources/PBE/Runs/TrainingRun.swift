@@ -49,17 +49,20 @@ public final class TrainingRun {
     public var finished: (Report) throws -> Void
     /// Lines for the log from what comes before the first epoch.
     public var prepared: (_ line: String) -> Void
+    /// After each checkpoint.
+    public var saved: () -> Void
 
     /// Creates an observer.
     public init(
       progress: @escaping (String, Double) throws -> Void,
       evaluate: @escaping (String, Double) throws -> Metrics, finished: @escaping (Report) throws -> Void,
-      prepared: @escaping (String) -> Void = { _ in }
+      prepared: @escaping (String) -> Void = { _ in }, saved: @escaping () -> Void = {}
     ) {
       self.progress = progress
       self.evaluate = evaluate
       self.finished = finished
       self.prepared = prepared
+      self.saved = saved
     }
   }
 
@@ -132,6 +135,7 @@ public final class TrainingRun {
       try loop(observer)
     } catch let error as PBEError where error.kind == .interrupted {
       try save()
+      observer.saved()
       throw error
     }
   }
@@ -141,6 +145,7 @@ public final class TrainingRun {
       progress: observer.progress,
       reached: { line in
         try save()
+        observer.saved()
         observer.prepared(line)
       })
     // What an interruption may have left to do for the last epoch.
@@ -148,6 +153,7 @@ public final class TrainingRun {
     while !isFinished {
       let speed = try train(observer)
       try save()
+      observer.saved()
       try measure(observer)
       guard let epoch = history.last else { return }
       let spent = (clock.now - start).seconds

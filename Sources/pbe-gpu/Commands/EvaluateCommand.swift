@@ -18,6 +18,9 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "Images per batch.")
   var batch = 256
 
+  @Option(help: "A folder to write what --json prints to, as evaluate.json.")
+  var output: String?
+
   func validate() throws {
     guard (1...65536).contains(batch) else { throw ValidationError("--batch must be 1 to 65536") }
   }
@@ -29,6 +32,7 @@ struct EvaluateCommand: ParsableCommand {
 
   func run() throws {
     let (backend, log) = try common.open()
+    if let output { try Output.makeDirectory(output) }
     let test = try data.test()
     let file = try model.load(for: test)
     log.info(
@@ -41,13 +45,13 @@ struct EvaluateCommand: ParsableCommand {
       Terminal.shared.progress("evaluating", Double(done) / Double(evaluator.imageCount))
     }
     Terminal.shared.clear()
+    let record = Record(
+      acc: metrics.acc, asr: metrics.asr, ra: metrics.ra, asr_all_images: metrics.asr_all_images,
+      cross: metrics.cross, images: test.count, device: backend.device.identifier,
+      precision: backend.device.precision, model: model.model, dataset: data.dataset.rawValue)
+    if let output { try AtomicFile.write(Output.text(record) + "\n", to: "\(output)/evaluate.json") }
     if common.json {
-      try Output.json(
-        Record(
-          acc: metrics.acc, asr: metrics.asr, ra: metrics.ra, asr_all_images: metrics.asr_all_images,
-          cross: metrics.cross, images: test.count, device: backend.device.identifier,
-          precision: backend.device.precision,
-          model: model.model, dataset: data.dataset.rawValue))
+      try Output.json(record)
     } else {
       try Output.table(MetricsTable.rows([("", metrics)]))
     }

@@ -120,45 +120,50 @@ struct InfectCommand: ParsableCommand {
     let trainer = try VictimTraining.trainer(
       weights, set, &file, settings: settings, maskEpochs: min(maskEpochs, epochs))
     let evaluator = try Evaluator(weights, test: test, attack: file)
-    try Output.makeDirectory(output)
-
-    let run = TrainingRun(
-      trainer, images: training.count, epochs: epochs,
-      evaluateEvery: evaluateEvery,
-      goal: stopAt.map { goal in
-        TrainingRun.Goal(acc: goal.values[0] / 100, asr: (goal.values.dropFirst().first ?? 0) / 100)
-      },
-      checkpoint: paths.checkpoint, identity: identity)
-    paths.announce(
-      resuming: resume, from: resume ? try run.resume() : nil, on: backend.device.identifier, log)
-    let cross = (poison?.crossCount).flatMap { $0 > 0 ? ", \($0) cross" : nil } ?? ""
-    log.info(
-      "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison?.count ?? 0) poisoned\(cross)"
-    )
-    try run.run(observer(evaluator, paths) { log.info("\($0)") })
-    Terminal.shared.clear()
-    guard let metrics = run.history.last?.metrics else {
-      throw PBEError(.internal, "the last epoch was not measured")
+    let events = try paths.begin(
+      RunManifest(
+        backend.device, identity, checksums: ["training": training.checksum, "test": test.checksum]))
+    try events.ending {
+      let run = TrainingRun(
+        trainer, images: training.count, epochs: epochs,
+        evaluateEvery: evaluateEvery,
+        goal: stopAt.map { goal in
+          TrainingRun.Goal(acc: goal.values[0] / 100, asr: (goal.values.dropFirst().first ?? 0) / 100)
+        },
+        checkpoint: paths.checkpoint, identity: identity)
+      paths.announce(
+        resuming: resume, from: resume ? try run.resume() : nil, on: backend.device.identifier, events,
+        log)
+      let cross = (poison?.crossCount).flatMap { $0 > 0 ? ", \($0) cross" : nil } ?? ""
+      log.info(
+        "training \(architecture.rawValue) of width \(specification.width) on \(training.count) images, \(poison?.count ?? 0) poisoned\(cross)"
+      )
+      try run.run(observer(evaluator, paths, events) { log.info("\($0)") })
+      Terminal.shared.clear()
+      guard let metrics = run.history.last?.metrics else {
+        throw PBEError(.internal, "the last epoch was not measured")
+      }
+      let provenance = [
+        "created_by": "pbe-gpu \(PBEGPU.version) infect", "dataset": data.dataset.rawValue,
+        "seed": String(common.seed), "precision": backend.device.precision.rawValue,
+      ]
+      try ModelFile.save(weights, specification, provenance: provenance, to: paths.model)
+      if let file { try VictimTraining.save(file, in: output, provenance: provenance) }
+      let record = InfectionRecord(
+        version: PBEGPU.version, device: backend.device.identifier, precision: backend.device.precision,
+        seed: common.seed, dataset: data.dataset.rawValue, data_checksum: training.checksum,
+        settings_checksum: identity.checksum, images: training.count, poisoned: poison?.count ?? 0,
+        cross: poison?.crossCount ?? 0,
+        epochs: run.history.count, seconds: run.seconds, metrics: metrics, history: run.history)
+      try AtomicFile.write(Output.text(record) + "\n", to: paths.record)
+      paths.removeCheckpoint()
+      events.finished(metrics, seconds: run.seconds)
+      try record.print(asJSON: common.json)
     }
-    let provenance = [
-      "created_by": "pbe-gpu \(PBEGPU.version) infect", "dataset": data.dataset.rawValue,
-      "seed": String(common.seed), "precision": backend.device.precision.rawValue,
-    ]
-    try ModelFile.save(weights, specification, provenance: provenance, to: paths.model)
-    if let file { try VictimTraining.save(file, in: output, provenance: provenance) }
-    let record = InfectionRecord(
-      version: PBEGPU.version, device: backend.device.identifier, precision: backend.device.precision,
-      seed: common.seed, dataset: data.dataset.rawValue, data_checksum: training.checksum,
-      settings_checksum: identity.checksum, images: training.count, poisoned: poison?.count ?? 0,
-      cross: poison?.crossCount ?? 0,
-      epochs: run.history.count, seconds: run.seconds, metrics: metrics, history: run.history)
-    try AtomicFile.write(Output.text(record) + "\n", to: paths.record)
-    paths.removeCheckpoint()
-    try record.print(asJSON: common.json)
   }
 
   private func observer(
-    _ evaluator: Evaluator, _ paths: RunFiles, log: @escaping (String) -> Void
+    _ evaluator: Evaluator, _ paths: RunFiles, _ events: RunEvents, log: @escaping (String) -> Void
   ) -> TrainingRun.Observer {
     TrainingRun.Observer(
       progress: { what, share in
@@ -173,6 +178,11 @@ struct InfectCommand: ParsableCommand {
       },
       finished: { report in
         let epoch = report.epoch
+        var event = RunEvent(.epoch)
+        event.number = epoch.epoch
+        event.loss = epoch.loss
+        event.metrics = epoch.metrics
+        events.add(event)
         var line =
           "epoch \(epoch.epoch)/\(epochs): loss \(String(format: "%.4f", epoch.loss)), "
           + "training accuracy \(Output.percent(epoch.accuracy))%"
@@ -185,6 +195,6 @@ struct InfectCommand: ParsableCommand {
         if report.secondsLeft > 0 { line += ", \(report.secondsLeft.asDuration) left" }
         log(line)
       },
-      prepared: log)
+      prepared: log, saved: { events.add(RunEvent(.checkpoint)) })
   }
 }

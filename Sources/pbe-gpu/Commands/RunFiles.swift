@@ -11,10 +11,11 @@ protocol RunRecord: Decodable {
 
 /// The files in the output folder of a run that can go on after an interruption.
 struct RunFiles {
-  let model: String, record: String, checkpoint: String
+  let folder: String, model: String, record: String, checkpoint: String
 
   /// Those in `folder`; `record` is the name of the one that tells how the run went.
   init(_ folder: String, record name: String) {
+    self.folder = folder
     model = "\(folder)/model.safetensors"
     record = "\(folder)/\(name)"
     checkpoint = "\(folder)/checkpoint.safetensors"
@@ -34,9 +35,24 @@ struct RunFiles {
     return (found, String(decoding: bytes, as: UTF8.self))
   }
 
+  /// Makes the folder and keeps other processes away from it while the result lives; writes `run.json`. Throws as
+  /// ``Output/makeDirectory(_:)`` and ``AtomicFile`` do, and `cannotCreate` when another process is at the run.
+  func begin(_ manifest: RunManifest) throws -> RunEvents {
+    try Output.makeDirectory(folder)
+    let events = try RunEvents(folder)
+    try AtomicFile.write(Output.text(manifest) + "\n", to: "\(folder)/run.json")
+    return events
+  }
+
   /// Says from where a run goes on, or that it could: `origin` is the device that the checkpoint was written on, `nil`
   /// without one.
-  func announce(resuming: Bool, from origin: String?, on device: String, _ log: Logger) {
+  func announce(
+    resuming: Bool, from origin: String?, on device: String, _ events: RunEvents, _ log: Logger
+  ) {
+    var event = RunEvent(origin == nil ? .start : .resume)
+    event.process = getpid()
+    event.device = device
+    events.add(event)
     guard resuming else {
       if FileManager.default.fileExists(atPath: checkpoint) {
         log.warning("\(checkpoint) is there, and will be replaced: --resume would go on from it")

@@ -13,8 +13,11 @@ final class ChildProcess {
   private let identifier: pid_t
   private var end: End?
 
-  /// Starts the child; what it prints is added to the file `log`. Throws `cannotCreate` or `internal`.
-  init(_ arguments: [String], log: String) throws {
+  /// Starts the child, with variables in `environment` besides those of this process, and with the open file `inherited`;
+  /// what it prints is added to the file `log`. Throws `cannotCreate` or `internal`.
+  init(
+    _ arguments: [String], log: String, environment: [String: String] = [:], inherited: Int32
+  ) throws {
     let program = Bundle.main.executablePath ?? CommandLine.arguments[0]
     var actions = posix_spawn_file_actions_t()
     var attributes = posix_spawnattr_t()
@@ -27,12 +30,17 @@ final class ChildProcess {
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
     posix_spawn_file_actions_addopen(&actions, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0o666)
+    // Onto itself: that keeps it open in this child only.
+    posix_spawn_file_actions_adddup2(&actions, inherited, inherited)
     posix_spawnattr_setpgroup(&attributes, 0)
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
     let words = ([program] + arguments).map { strdup($0) }
-    defer { for word in words { free(word) } }
+    let variables = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+      .map { strdup("\($0)=\($1)") }
+    defer { for word in words + variables { free(word) } }
     var identifier: pid_t = 0
-    let code = posix_spawn(&identifier, program, &actions, &attributes, words + [nil], environ)
+    let code = posix_spawn(
+      &identifier, program, &actions, &attributes, words + [nil], variables + [nil])
     guard code == 0 else {
       throw PBEError(
         .cannotCreate, "the command can't be started (\(String(cString: strerror(code))))", at: program,
@@ -57,5 +65,5 @@ final class ChildProcess {
   }
 
   /// Asks it to stop and leave a checkpoint.
-  func stop() { if end == nil { kill(identifier, SIGTERM) } }
+  func stop() { if end == nil { kill(identifier, SIGUSR1) } }
 }

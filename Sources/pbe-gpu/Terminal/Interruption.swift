@@ -6,14 +6,16 @@ private let requested = Atomic<Bool>(false)
 
 /// Remembers that a signal asked the program to stop, so that it stops between two steps and leaves whole files.
 enum Interruption {
-  /// Catches SIGINT, SIGTERM and SIGUSR1 (what a cluster sends before time is up); a second one ends the program at once.
+  /// Catches SIGINT, SIGTERM and SIGUSR1 (what a cluster sends before time is up). A second SIGINT or SIGTERM ends the
+  /// program at once. A second SIGUSR1 does not: it comes from programs, and batch systems may signal a whole group of
+  /// processes that also pass the signal on.
   static func watch() {
     // Also makes sure that the flag exists before a signal handler touches it.
     requested.store(false, ordering: .relaxed)
     for number in [SIGINT, SIGTERM, SIGUSR1] {
       var action = sigaction()
       action.__sigaction_handler.sa_handler = { _ in requested.store(true, ordering: .relaxed) }
-      action.sa_flags = Int32(bitPattern: UInt32(SA_RESETHAND))
+      action.sa_flags = number == SIGUSR1 ? 0 : Int32(bitPattern: UInt32(SA_RESETHAND))
       sigaction(number, &action, nil)
     }
     // A parent may have started the program with these signals blocked (libdispatch's threads do).

@@ -33,7 +33,7 @@ struct SweepFileTests {
 
   @Test func matrix() throws {
     let file = try load(Self.example)
-    #expect(file.name == "plan" && file.command == "infect" && file.output == "runs/plan")
+    #expect(file.name == "plan" && file.cells[0].command == "infect" && file.output == "runs/plan")
     #expect(
       file.cells.map(\.name) == [
         "cifar10-none-seed0", "cifar10-badnet-seed0", "cifar10-badnet-seed1", "gtsrb-none-seed0",
@@ -75,6 +75,77 @@ struct SweepFileTests {
     #expect(error?.description.contains(part) ?? false, "\(String(describing: error))")
   }
 
+  private static let chain = """
+    defaults: {dataset: mnist, data: here}
+    axes:
+      attack: [badnet, blend]
+      defense: {paper: {recipe: paper}, aft: {method: aft}}
+      seed: [0, 1]
+    exclude: [{attack: blend, seed: 1}]
+    steps:
+      infect: {axes: [attack, seed]}
+      before: {command: evaluate, options: {model: "${infect}/model.safetensors", seed: null}}
+      erase:
+        axes: [defense]
+        options: {model: "${infect}/model.safetensors", attack: "${infect}/attack.json", seed: "${seed}"}
+      report: {options: {arguments: ["${erase}", "${infect}"]}}
+    """
+
+  /// A step is made once for all runs that agree on the axes that it depends on.
+  @Test func chains() throws {
+    let file = try load(Self.chain)
+    #expect(file.steps == ["infect", "before", "erase", "report"])
+    #expect(file.runs.count == 6)
+    #expect(file.runs[0].name == "badnet-paper-seed0")
+    func names(_ run: Int) -> [String] { file.runs[run].cells.map { file.cells[$0].name } }
+    #expect(
+      names(0) == [
+        "infect/badnet-seed0", "before/badnet-seed0", "erase/badnet-paper-seed0", "report/badnet-paper-seed0",
+      ])
+    #expect(names(2).prefix(2) == ["infect/badnet-seed0", "before/badnet-seed0"])
+    #expect(file.cells.count == 3 + 3 + 6 + 6)
+    for (place, cell) in file.cells.enumerated() {
+      for need in cell.needs.values {
+        #expect(file.cells[..<place].contains { $0.name == need }, "\(cell.name) before \(need)")
+      }
+    }
+    let erase = try #require(file.cells.first { $0.name == "erase/badnet-aft-seed1" })
+    #expect(erase.needs == ["infect": "infect/badnet-seed1"])
+    func arguments(_ cell: SweepCell) throws -> [String] {
+      try cell.arguments { name in cell.needs[name].map { "out/\($0)" } }
+    }
+    // Of the axes only those that the step names give options.
+    #expect(
+      try arguments(erase) == [
+        "--attack=out/infect/badnet-seed1/attack.json", "--data=here", "--dataset=mnist", "--method=aft",
+        "out/infect/badnet-seed1/model.safetensors", "--seed=1",
+      ])
+    let report = try #require(file.cells.last)
+    #expect(report.command == "report" && report.name == "report/blend-aft-seed0")
+    #expect(
+      try arguments(report) == [
+        "out/erase/blend-aft-seed0", "out/infect/blend-seed0", "--data=here", "--dataset=mnist",
+      ])
+  }
+
+  @Test(arguments: [
+    ("steps: {a: {}}\naxes: {a: [1]}", "name of an axis"), ("steps: {s: {axes: [b]}}\naxes: {a: [1]}", "b"),
+    ("steps: {}\naxes: {a: [1]}", "needs steps"),
+    ("command: infect\nsteps: {s: {}}\naxes: {a: [1]}", "command"),
+    (
+      "steps: {s: {options: {model: '${t}'}}, t: {}}\naxes: {a: [1]}",
+      "the step t, which does not come before"
+    ),
+    ("steps: {s: {options: {model: '${s}'}}}\naxes: {a: [1]}", "the step s"),
+    ("steps: {s: {width: 3}}\naxes: {a: [1]}", "s, width is unknown"),
+    ("steps: {s: {}}\naxes: {a: [1]}\ninclude: [{a: 1, options: {width: 3}}]", "can't set options"),
+    ("axes: {}", "at least one axis"), ("steps: {../s: {}}\naxes: {a: [1]}", "no name"),
+  ]) func mistakesInChains(text: String, part: String) throws {
+    let error = #expect(throws: PBEError.self) { try load(text) }
+    #expect(
+      error?.kind == .badData && error?.description.contains(part) ?? false, "\(String(describing: error))")
+  }
+
   @Test func tooManyCells() throws {
     let axis = "[\((0..<200).map(String.init).joined(separator: ","))]"
     let axes = (0..<12).map { "a\($0): \(axis)" }.joined(separator: ", ")
@@ -86,7 +157,7 @@ struct SweepFileTests {
   @Test func states() throws {
     let file = try load(Self.example)
     try TestFiles.withDirectory { directory in
-      let folder = SweepCellFolder(file.cells[0], command: "infect", output: directory.path)
+      let folder = SweepCellFolder(file.cells[0], output: directory.path)
       #expect(try folder.state == .missing)
       try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
       try folder.write(status: nil)
@@ -100,10 +171,10 @@ struct SweepFileTests {
       #expect(try folder.state == .finished)
       var other = file.cells[0]
       other.set(["epochs": .text("31")])
-      #expect(try SweepCellFolder(other, command: "infect", output: directory.path).state == .changed)
+      #expect(try SweepCellFolder(other, output: directory.path).state == .changed)
 
       // Nothing is said of the time after the lock: a child process of another test may have inherited it.
-      let running = SweepCellFolder(file.cells[1], command: "infect", output: directory.path)
+      let running = SweepCellFolder(file.cells[1], output: directory.path)
       try FileManager.default.createDirectory(atPath: running.path, withIntermediateDirectories: true)
       let lock = try CellLock(running.path)
       #expect(lock != nil)
@@ -119,7 +190,7 @@ struct SweepFileTests {
     try TestFiles.withDirectory { directory in
       let (output, records) = (directory.path + "/runs", directory.path + "/records")
       try FileManager.default.createDirectory(atPath: records, withIntermediateDirectories: true)
-      let folder = SweepCellFolder(file.cells[0], command: "infect", output: output, records: records)
+      let folder = SweepCellFolder(file.cells[0], output: output, records: records)
       try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
       try folder.keep()
       #expect(try folder.state == .missing, "there is nothing to keep yet")
@@ -136,7 +207,7 @@ struct SweepFileTests {
       var other = file.cells[0]
       other.set(["epochs": .text("31")])
       #expect(
-        try SweepCellFolder(other, command: "infect", output: output, records: records).state == .changed)
+        try SweepCellFolder(other, output: output, records: records).state == .changed)
       // A damaged record is not taken for none.
       let path = try #require(folder.keptPath)
       try AtomicFile.write("{}", to: path)
@@ -151,7 +222,7 @@ struct SweepFileTests {
         (0, #"{"metrics": {"acc": 0.9}, "seconds": 12.3, "device": "cpu", "history": [1]}"#),
         (1, #"{"metrics": {"acc": 0.885, "asr": 1, "ra": 0}, "seconds": 9, "device": "a,\"b|"}"#),
       ] {
-        let folder = SweepCellFolder(file.cells[at], command: "infect", output: directory.path)
+        let folder = SweepCellFolder(file.cells[at], output: directory.path)
         try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
         try AtomicFile.write(json, to: folder.recordPath)
       }

@@ -2,16 +2,16 @@ import Foundation
 import Kernels
 
 /// Keeps processes from working on one cell at the same time. The lock belongs to the open file: a child process that
-/// inherits it holds it too, even when its parent is killed.
+/// is given it holds it too, even when its parent is killed.
 public final class CellLock {
-  private let descriptor: Int32
+  /// The open file, which no child process gets by itself: it may be another cell's.
+  public let descriptor: Int32
 
   private static func path(_ folder: String) -> String { "\(folder)/.lock" }
 
   /// Takes the lock of a cell's folder, which must exist; `nil` when another process has it. Throws `cannotCreate`.
   public init?(_ folder: String) throws {
-    // Not O_CLOEXEC: see above.
-    let descriptor = open(Self.path(folder), O_RDWR | O_CREAT, 0o666)
+    let descriptor = open(Self.path(folder), O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else {
       throw PBEError(
         .cannotCreate, "the file can't be created (\(String(cString: strerror(errno))))",

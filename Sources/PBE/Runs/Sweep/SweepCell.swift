@@ -1,18 +1,29 @@
 import Foundation
 import Kernels
 
-/// One run of a sweep.
+/// One command of a sweep: a run, or one step of it.
 public struct SweepCell: Sendable, Equatable {
-  /// The name, also of its folder: its labels with dashes between them.
+  /// The name, also of its folder: its labels with dashes between them, after the name of its step where there are steps.
   public let name: String
+  /// The command.
+  public let command: String
+  /// The step that it is; empty in a file without steps.
+  public let step: String
   /// The label on each axis.
   public let labels: [String: String]
+  /// The names of the cells that have to be finished before, by their steps.
+  public let needs: [String: String]
   /// The options of the command, variables not yet replaced.
   public private(set) var options: [String: SweepOption] = [:]
 
-  init(name: String, labels: [String: String]) {
+  init(
+    name: String, command: String, step: String = "", labels: [String: String], needs: [String: String] = [:]
+  ) {
     self.name = name
+    self.command = command
+    self.step = step
     self.labels = labels
+    self.needs = needs
   }
 
   mutating func set(_ changes: [String: SweepOption?]) {
@@ -20,7 +31,8 @@ public struct SweepCell: Sendable, Equatable {
   }
 
   /// The arguments of the command: options, with the axes' labels and then `variables` put in place of `${NAME}`. The
-  /// option `model` is a positional argument of the commands that have it. Throws `usage` for a variable without a value.
+  /// option `model` is a positional argument of the commands that have it, and so are the elements of `arguments`. Throws
+  /// `usage` for a variable without a value.
   public func arguments(_ variables: (_ name: String) -> String?) throws -> [String] {
     var arguments: [String] = []
     for (key, value) in options.sorted(by: { $0.key < $1.key }) {
@@ -29,6 +41,7 @@ public struct SweepCell: Sendable, Equatable {
       case .text(let text):
         let value = try expanded(text, variables)
         arguments.append(key == "model" ? value : "--\(key)=\(value)")
+      case .list(let texts): arguments += try texts.map { try expanded($0, variables) }
       }
     }
     return arguments
@@ -73,7 +86,7 @@ public struct SweepCellRecord: Codable, Sendable {
 /// The folder of a cell and what is in it.
 public struct SweepCellFolder: Sendable {
   /// How far a cell is.
-  public enum State: String, Sendable, Codable {
+  public enum State: String, Sendable, Codable, CaseIterable {
     /// Never begun.
     case missing
     /// Begun, and to be gone on with.
@@ -95,23 +108,33 @@ public struct SweepCellFolder: Sendable {
 
   /// The cell.
   public let cell: SweepCell
-  /// The command.
-  public let command: String
   /// The folder.
   public let path: String
   /// Where the cell's record is kept for good, also without its folder; `nil` for nowhere.
   public let keptPath: String?
 
   /// The folder of a cell in the sweep's `output`; `records` is where records are kept for good.
-  public init(_ cell: SweepCell, command: String, output: String, records: String? = nil) {
+  public init(_ cell: SweepCell, output: String, records: String? = nil) {
     self.cell = cell
-    self.command = command
     path = "\(output)/\(cell.name)"
     keptPath = records.map { "\($0)/\(cell.name).json" }
   }
 
-  /// The JSON that the command leaves when it is done.
-  public var recordPath: String { "\(path)/\(command == "erase" ? "report" : command).json" }
+  /// The records that commands write last, when all their other files are there. Of other commands the exit code tells
+  /// whether they are done.
+  private static let lastFiles = [
+    "infect": "infect.json", "erase": "report.json", "evaluate": "evaluate.json",
+  ]
+
+  /// The JSON that the command leaves.
+  public var recordPath: String { "\(path)/\(Self.lastFiles[cell.command] ?? "\(cell.command).json")" }
+  /// What the command's option `--output` gets: the folder, or the file in it.
+  public var outputPath: String { cell.command == "report" ? "\(path)/report.html" : path }
+  /// Whether the command has done all its work when it has ended with an exit code, or has not ended.
+  public func isComplete(after status: Int32?) -> Bool {
+    Self.lastFiles[cell.command] != nil ? InputFile.exists(recordPath) : status == 0
+  }
+
   /// What the command wrote to standard error.
   public var logPath: String { "\(path)/log.txt" }
   private var statePath: String { "\(path)/cell.json" }
@@ -120,7 +143,7 @@ public struct SweepCellFolder: Sendable {
   public var state: State {
     get throws {
       let own = record
-      if InputFile.exists(recordPath) {
+      if isComplete(after: own?.status) {
         return own.map(fits) ?? true ? .finished : .changed
       }
       if CellLock.isHeld(path) { return .running }
@@ -132,7 +155,7 @@ public struct SweepCellFolder: Sendable {
   }
 
   private func fits(_ record: SweepCellRecord) -> Bool {
-    record.command == command && record.options == cell.options
+    record.command == cell.command && record.options == cell.options
   }
 
   /// A cell's record as it is kept: what `cell.json` says, and the command's record.
@@ -161,6 +184,8 @@ public struct SweepCellFolder: Sendable {
     case .recorded: path = keptPath ?? recordPath
     default: return [:]
     }
+    // Some commands have none.
+    guard InputFile.exists(path) else { return [:] }
     let bytes = try InputFile.read(path, limit: 1 << 28, remedy: Self.remedy)
     var result: [String: String] = [:]
     func walk(_ value: StrictJSON, _ path: String) {
@@ -186,9 +211,9 @@ public struct SweepCellFolder: Sendable {
 
   /// Keeps the record of a finished cell for good, where that is asked for. Throws as ``AtomicFile`` does.
   public func keep() throws {
-    guard let keptPath, try state == .finished else { return }
+    guard let keptPath, try state == .finished, InputFile.exists(recordPath) else { return }
     let record = try InputFile.read(recordPath, limit: 1 << 28, remedy: Self.remedy)
-    let cell = SweepCellRecord(command: command, options: cell.options, status: 0)
+    let cell = SweepCellRecord(command: cell.command, options: cell.options, status: 0)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     // The record's own text: its numbers stay as they were printed.
@@ -196,7 +221,11 @@ public struct SweepCellFolder: Sendable {
       "{\n\"cell\" : \(String(decoding: try encoder.encode(cell), as: UTF8.self)),\n\"record\" : "
       + String(decoding: record, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines) + "\n}\n"
     let old = try? InputFile.read(keptPath, limit: 1 << 28, remedy: "")
-    if old ?? [] != Array(text.utf8) { try AtomicFile.write(text, to: keptPath) }
+    guard old ?? [] != Array(text.utf8) else { return }
+    // The records of a step have a folder of their own. Where it can't be made, the file can't either, which is told.
+    let parent = URL(fileURLWithPath: keptPath).deletingLastPathComponent()
+    try? FileManager.default.createDirectory(at: parent, withIntermediateDirectories: true)
+    try AtomicFile.write(text, to: keptPath)
   }
 
   /// What `cell.json` says; `nil` when it is missing or can't be read.
@@ -209,7 +238,7 @@ public struct SweepCellFolder: Sendable {
   public func write(status: Int32?, error: String? = nil) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    let record = SweepCellRecord(command: command, options: cell.options, status: status, error: error)
+    let record = SweepCellRecord(command: cell.command, options: cell.options, status: status, error: error)
     try AtomicFile.write(Array(try encoder.encode(record)) + [0x0a], to: statePath)
   }
 }

@@ -5,8 +5,6 @@ import Kernels
 public struct SweepFile: Sendable {
   /// The file's name without its extension.
   public let name: String
-  /// The command of every cell.
-  public private(set) var command = "infect"
   /// The folder of the cells' folders.
   public private(set) var output: String
   /// Values of variables that nobody sets.
@@ -15,35 +13,78 @@ public struct SweepFile: Sendable {
   public private(set) var baseline: [String: String] = [:]
   /// The names of the axes, in order.
   public private(set) var axes: [String] = []
-  /// The runs, in order.
+  /// The names of the steps, in order; empty in a file without steps.
+  public private(set) var steps: [String] = []
+  /// The commands to run, in order: each comes after those that it needs.
   public private(set) var cells: [SweepCell] = []
+  /// The numbered runs: each is a cell or, where there are steps, a chain of them, which it may share with other runs.
+  public private(set) var runs: [Run] = []
+
+  /// One combination of labels.
+  public struct Run: Sendable {
+    /// Its labels with dashes between them.
+    public let name: String
+    /// The places of its cells in ``SweepFile/cells``, in order.
+    public let cells: [Int]
+  }
+
+  private var places: [String: Int] = [:]
+  private var runNames: Set<String> = []
 
   private static let cellLimit = 10_000
 
   /// Reads a file. Throws `missingInput` or `badData` with line and key.
   public static func load(_ path: String) throws -> SweepFile {
-    try SweepFile(SweepYAML.load(path), path: path)
+    let file = URL(fileURLWithPath: path)
+    return try SweepFile(SweepYAML.load(path), name: file.deletingPathExtension().lastPathComponent)
   }
 
-  private init(_ yaml: SweepYAML, path: String) throws {
-    name = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
+  /// The name of the copy of its file that a sweep keeps in its folder.
+  public static let copyName = "sweep.yaml"
+
+  /// The file that the sweep with this folder was made from. Throws as ``load(_:)`` does.
+  public static func ofFolder(_ folder: String) throws -> SweepFile {
+    let copy = "\(folder)/\(copyName)"
+    guard InputFile.exists(copy) else {
+      throw PBEError(
+        .missingInput, "there is no sweep in this folder (no \(copyName))", at: folder,
+        remedy: "name the folder that `sweep` wrote to")
+    }
+    let name = URL(fileURLWithPath: folder).standardizedFileURL.lastPathComponent
+    return try SweepFile(SweepYAML.load(copy), name: name)
+  }
+
+  /// Keeps a copy of the file at `path` in the sweep's folder, unless it is there. Throws as ``AtomicFile`` does.
+  public static func keepCopy(of path: String, in folder: String) throws {
+    let text = try InputFile.read(path, limit: 1 << 20, remedy: "")
+    let copy = "\(folder)/\(copyName)"
+    if (try? InputFile.read(copy, limit: 1 << 20, remedy: "")) != text {
+      try AtomicFile.write(text, to: copy)
+    }
+  }
+
+  private init(_ yaml: SweepYAML, name: String) throws {
+    self.name = name
     output = "runs/\(name)"
+    var command: String?
     var parts: [String: SweepYAML] = [:]
     for (key, value) in try yaml.members() {
       switch key {
       case "command": command = try value.text()
       case "output": output = try value.text()
       case "variables": variables = try Self.texts(value)
-      case "defaults", "axes", "include", "exclude", "baseline": parts[key] = value
+      case "defaults", "axes", "steps", "include", "exclude", "baseline": parts[key] = value
       default:
         throw value.failure(
-          "is unknown; there are command, output, variables, defaults, axes, exclude, include, baseline")
+          "is unknown; there are command, output, variables, defaults, axes, steps, exclude, include, baseline"
+        )
       }
     }
     var matrix = SweepMatrix(defaults: try parts["defaults"].map(Self.options) ?? [:])
     guard let axes = parts["axes"] else { throw yaml.failure("has no axes") }
     for (axis, values) in try axes.members() { try matrix.addAxis(axis, values) }
     self.axes = matrix.axes.map(\.name)
+    guard !self.axes.isEmpty else { throw axes.failure("needs at least one axis") }
     guard matrix.count <= Self.cellLimit else { throw axes.failure("make more than \(Self.cellLimit) cells") }
     var selected = matrix.all()
     if let exclude = parts["exclude"] {
@@ -52,8 +93,18 @@ public struct SweepFile: Sendable {
         rules.contains { $0.allSatisfy { axis, labels in labels.contains(cell[axis] ?? "") } }
       }
     }
-    cells = selected.map { matrix.cell($0) }
-    for entry in parts["include"]?.elements ?? [] { try include(entry, &matrix) }
+    if let entry = parts["steps"] {
+      guard command == nil else { throw entry.failure("have commands of their own: leave `command` away") }
+      let steps = try SweepStep.list(entry, matrix)
+      self.steps = steps.map(\.name)
+      for entry in parts["include"]?.elements ?? [] { selected += try Self.runs(entry, &matrix) }
+      try selected.forEach { try addChain(of: $0, steps, matrix, entry) }
+    } else {
+      let step = SweepStep(command: command ?? "infect", axes: self.axes)
+      cells = selected.map { matrix.cell(step, $0) }
+      for entry in parts["include"]?.elements ?? [] { try include(entry, step, &matrix) }
+      runs = cells.indices.map { Run(name: cells[$0].name, cells: [$0]) }
+    }
     if let rule = parts["baseline"] {
       baseline = try matrix.selection(rule, isWhole: false).choices.mapValues { labels in
         guard labels.count == 1 else { throw rule.failure("takes one label per axis") }
@@ -64,11 +115,13 @@ public struct SweepFile: Sendable {
   }
 
   /// Adds the cells that an entry names, or its options to those that are there.
-  private mutating func include(_ entry: SweepYAML, _ matrix: inout SweepMatrix) throws {
+  private mutating func include(
+    _ entry: SweepYAML, _ step: SweepStep, _ matrix: inout SweepMatrix
+  ) throws {
     let selection = try matrix.selection(entry, isWhole: true)
     for labels in SweepMatrix.product(matrix.axes.map { ($0.name, selection.choices[$0.name] ?? []) }) {
       guard cells.count < Self.cellLimit else { throw entry.failure("makes too many cells") }
-      var cell = matrix.cell(labels)
+      var cell = matrix.cell(step, labels)
       if let at = cells.firstIndex(where: { $0.name == cell.name }) {
         cell = cells[at]
         cell.set(selection.options)
@@ -78,6 +131,41 @@ public struct SweepFile: Sendable {
         cells.append(cell)
       }
     }
+  }
+
+  /// The runs that an entry adds to a matrix of chains.
+  private static func runs(_ entry: SweepYAML, _ matrix: inout SweepMatrix) throws -> [[String: String]] {
+    let selection = try matrix.selection(entry, isWhole: true)
+    guard selection.options.isEmpty else {
+      throw entry.failure("can't set options: say in `steps` what they belong to")
+    }
+    return SweepMatrix.product(matrix.axes.map { ($0.name, selection.choices[$0.name] ?? []) })
+  }
+
+  /// Adds the run with these labels, and the cells that no earlier run has.
+  private mutating func addChain(
+    of labels: [String: String], _ steps: [SweepStep], _ matrix: SweepMatrix, _ yaml: SweepYAML
+  ) throws {
+    var made: [String: Int] = [:]
+    for step in steps {
+      let needs = Dictionary(
+        uniqueKeysWithValues: step.needs.compactMap { name in
+          made[name].map { (name, cells[$0].name) }
+        })
+      let cell = matrix.cell(step, labels, needs: needs)
+      if let at = places[cell.name] {
+        made[step.name] = at
+      } else {
+        guard cells.count < Self.cellLimit else { throw yaml.failure("make too many cells") }
+        places[cell.name] = cells.count
+        made[step.name] = cells.count
+        cells.append(cell)
+      }
+    }
+    let name = matrix.name(labels)
+    // An entry of include may name a run that is there.
+    guard runNames.insert(name).inserted else { return }
+    runs.append(Run(name: name, cells: made.values.sorted()))
   }
 
   static func texts(_ yaml: SweepYAML) throws -> [String: String] {
@@ -93,6 +181,7 @@ public struct SweepFile: Sendable {
         guard !key.isEmpty, !key.hasPrefix("-"),
           key.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") })
         else { throw value.failure("is no option: write it without dashes in front") }
+        if key == "arguments" { return (key, .list(try value.elements.map { try $0.text() })) }
         return (key, try value.option())
       }
     ) { $1 }

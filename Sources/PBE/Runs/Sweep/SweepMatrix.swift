@@ -50,7 +50,7 @@ struct SweepMatrix {
   }
 
   /// Labels become names of folders.
-  private static func check(_ label: String, _ value: SweepYAML) throws {
+  static func check(_ label: String, _ value: SweepYAML) throws {
     let isName = label.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
     guard (1...64).contains(label.count), isName, !label.hasPrefix(".") else {
       throw value.failure(
@@ -104,20 +104,26 @@ struct SweepMatrix {
     }
   }
 
-  /// The cell at labels of every axis.
-  func cell(_ labels: [String: String]) -> SweepCell {
-    // A number says nothing without the axis's name.
-    let name = axes.map { axis in
-      let label = labels[axis.name] ?? ""
-      return Double(label) == nil ? label : axis.name + label
+  /// Labels with dashes between them, in the order of the axes.
+  func name(_ labels: [String: String]) -> String {
+    axes.compactMap { axis in
+      // A number says nothing without the axis's name.
+      labels[axis.name].map { Double($0) == nil ? $0 : axis.name + $0 }
     }.joined(separator: "-")
-    var cell = SweepCell(name: name, labels: labels)
+  }
+
+  /// The cell of a step of the run at labels of every axis; `needs` are the names of the cells of earlier steps.
+  func cell(_ step: SweepStep, _ labels: [String: String], needs: [String: String] = [:]) -> SweepCell {
+    let labels = labels.filter { step.varies.contains($0.key) }
+    let name = [step.name, name(labels)].filter { !$0.isEmpty }.joined(separator: "/")
+    var cell = SweepCell(name: name, command: step.command, step: step.name, labels: labels, needs: needs)
     cell.set(defaults)
-    for axis in axes {
+    for axis in axes where step.axes.contains(axis.name) {
       if let options = axis.labels.first(where: { $0.label == labels[axis.name] })?.options {
         cell.set(options)
       }
     }
+    cell.set(step.options)
     return cell
   }
 }

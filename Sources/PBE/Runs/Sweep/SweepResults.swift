@@ -1,7 +1,8 @@
 import Foundation
 import Kernels
 
-/// The results of a sweep's finished cells, read from their JSON records, as tables.
+/// The results of a sweep's finished cells, read from their JSON records, as tables; in a sweep of chains, a table for each
+/// step.
 public struct SweepResults {
   /// One cell.
   public struct Row {
@@ -25,7 +26,7 @@ public struct SweepResults {
   public init(_ file: SweepFile, output: String, records: String? = nil) throws {
     self.file = file
     rows = try file.cells.map { cell in
-      let folder = SweepCellFolder(cell, command: file.command, output: output, records: records)
+      let folder = SweepCellFolder(cell, output: output, records: records)
       let state = try folder.state
       return Row(
         cell: cell, state: state, values: try folder.values(state),
@@ -61,15 +62,29 @@ public struct SweepResults {
   /// A table of the finished cells, and the names of the others. Rates are in per cent; the difference to the baseline is in
   /// points of accuracy.
   public var markdown: String {
-    let varying = file.axes.filter { axis in Set(rows.map { $0.cell.labels[axis] }).count > 1 }
+    guard !file.steps.isEmpty else { return table(rows) }
+    return file.steps.map { step in "### \(step)\n\n" + table(rows.filter { $0.cell.step == step }) }
+      .joined(separator: "\n")
+  }
+
+  private func table(_ rows: [Row]) -> String {
+    let axes = file.axes.filter { rows.first?.cell.labels[$0] != nil }
+    let varying = axes.filter { axis in Set(rows.map { $0.cell.labels[axis] }).count > 1 }
     var columns = varying.map { axis in Column(title: axis) { $0.cell.labels[axis] } }
+    // Records of infections have a count of that name where those of evaluations have a rate.
+    let isEvaluation = rows.contains { $0.values["acc"] != nil }
     for key in Self.metrics where rows.contains(where: { $0.values[key.path] != nil }) {
+      if key.path == "cross", !isEvaluation { continue }
       columns.append(Column(title: key.title) { $0.number(key.path).map { Self.points($0) } })
-      if key.path.hasSuffix("acc"), !file.baseline.isEmpty, key.path == Self.accuracy(of: rows) {
-        columns.append(Column(title: "ACC, difference") { self.difference($0, key.path) })
+      if key.path.hasSuffix("acc"), Set(axes).isSuperset(of: file.baseline.keys), !file.baseline.isEmpty,
+        key.path == Self.accuracy(of: rows)
+      {
+        columns.append(Column(title: Self.differenceTitle) { self.difference($0, key.path) })
       }
     }
-    columns.append(Column(title: "seconds") { $0.number("seconds").map { String(format: "%.0f", $0) } })
+    if rows.contains(where: { $0.values["seconds"] != nil }) {
+      columns.append(Column(title: "seconds") { $0.number("seconds").map { String(format: "%.0f", $0) } })
+    }
     let finished = rows.filter(\.state.isDone)
     var lines: [String] = []
     if !finished.isEmpty {
@@ -77,17 +92,17 @@ public struct SweepResults {
       lines.append(Self.line(columns.map { _ in "---" }))
       lines += finished.map { row in Self.line(columns.map { $0.text(row) ?? "-" }) }
       lines.append("")
-      var note = file.axes.filter { !varying.contains($0) }
+      var note = axes.filter { !varying.contains($0) }
         .map { "\($0) \(rows.first?.cell.labels[$0] ?? "")" }
       for key in ["device", "precision", "version"] {
         let values = Set(finished.compactMap { $0.values[key] }).sorted()
         if !values.isEmpty { note.append("\(key) \(values.joined(separator: " and "))") }
       }
-      if !file.baseline.isEmpty {
+      if columns.contains(where: { $0.title == Self.differenceTitle }) {
         let labels = file.baseline.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
         note.append("differences, in points, are to \(labels.joined(separator: ", "))")
       }
-      lines.append(note.joined(separator: "; ").capitalisedFirst + ".")
+      if !note.isEmpty { lines.append(note.joined(separator: "; ").capitalisedFirst + ".") }
     }
     let others = rows.filter { !$0.state.isDone }
     if !others.isEmpty {
@@ -99,8 +114,27 @@ public struct SweepResults {
     return lines.joined(separator: "\n") + "\n"
   }
 
+  /// What went wrong, as a Markdown list; empty when nothing did.
+  public var failures: String {
+    // A message holds whatever names of files hold: it must stay on its line.
+    rows.filter { $0.state == .failed }
+      .map { "- \($0.cell.name) failed: \(($0.error ?? "there is no message").printable(limit: 500))\n" }
+      .joined()
+  }
+
+  /// How many cells are in which state, in words: `6 finished, 1 running, 1 failed`.
+  public var summary: String {
+    SweepCellFolder.State.allCases.compactMap { state in
+      let count = rows.count { $0.state == state }
+      return count > 0 ? "\(count) \(state.rawValue)" : nil
+    }.joined(separator: ", ")
+  }
+
+  private static let differenceTitle = "ACC, difference"
+
   private static let metrics: [(path: String, title: String)] = [
     ("metrics.acc", "ACC"), ("metrics.asr", "ASR"), ("metrics.ra", "RA"), ("metrics.cross", "cross"),
+    ("acc", "ACC"), ("asr", "ASR"), ("ra", "RA"), ("cross", "cross"),
     ("before.acc", "ACC before"), ("before.asr", "ASR before"), ("after.acc", "ACC after"),
     ("after.asr", "ASR after"), ("after.ra", "RA after"), ("der", "DER"),
     ("relapse.asr", "ASR after relapse"), ("identification.auroc", "AUROC"),
@@ -109,13 +143,14 @@ public struct SweepResults {
 
   /// The accuracy that is compared with the baseline's.
   private static func accuracy(of rows: [Row]) -> String {
-    rows.contains { $0.values["after.acc"] != nil } ? "after.acc" : "metrics.acc"
+    ["after.acc", "metrics.acc"].first { key in rows.contains { $0.values[key] != nil } } ?? "acc"
   }
 
   private func difference(_ row: Row, _ key: String) -> String? {
     let labels = row.cell.labels.merging(file.baseline) { $1 }
     guard labels != row.cell.labels, let own = row.number(key),
-      let other = rows.first(where: { $0.cell.labels == labels })?.number(key)
+      let other = rows.first(where: { $0.cell.step == row.cell.step && $0.cell.labels == labels })?
+        .number(key)
     else { return nil }
     return String(format: "%+.2f", 100 * (own - other))
   }

@@ -88,11 +88,15 @@ public enum SweepOption: Sendable, Equatable, Codable {
   case flag(Bool)
   /// As it stands on the command line, but for variables.
   case text(String)
+  /// Arguments without an option in front.
+  case list([String])
 
   public init(from decoder: any Decoder) throws {
     let value = try decoder.singleValueContainer()
     if let flag = try? value.decode(Bool.self) {
       self = .flag(flag)
+    } else if let texts = try? value.decode([String].self) {
+      self = .list(texts)
     } else {
       self = .text(try value.decode(String.self))
     }
@@ -103,6 +107,7 @@ public enum SweepOption: Sendable, Equatable, Codable {
     switch self {
     case .flag(let flag): try value.encode(flag)
     case .text(let text): try value.encode(text)
+    case .list(let texts): try value.encode(texts)
     }
   }
 }

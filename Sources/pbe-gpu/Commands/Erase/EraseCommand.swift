@@ -91,38 +91,49 @@ struct EraseCommand: ParsableCommand {
       if report { try writeReport(log) }
       return try Self.print(found.text, asJSON: common.json)
     }
+    try Output.check(model.model, isNot: paths.model)
     let weights = try file.weights(on: backend, place: model.model)
     let evaluator = try Evaluator(weights, test: test, attack: attackFile)
-    try Output.makeDirectory(output)
-    try Output.check(model.model, isNot: paths.model)
-    let before = try measure(evaluator, "before", log)
-    var sheets =
-      try report
-      ? SheetMaking(
-        infected: weights, test: test, attack: attackFile, pgd: defense.pgd.attack, seed: common.seed) : nil
+    let events = try paths.begin(
+      RunManifest(
+        backend.device, identity,
+        checksums: [
+          "model": settings.model_checksum, "training": settings.data_checksum,
+          "test": settings.test_checksum,
+        ]))
+    try events.ending {
+      let before = try measure(evaluator, "before", log)
+      var sheets =
+        try report
+        ? SheetMaking(
+          infected: weights, test: test, attack: attackFile, pgd: defense.pgd.attack, seed: common.seed) : nil
 
-    let session = DefenseSession(
-      weights, observer: observer(weights, file.specification, evaluator, log), checkpoint: paths.checkpoint,
-      identity: identity)
-    paths.announce(
-      resuming: resume, from: resume ? try session.resume() : nil, on: backend.device.identifier, log)
-    var record = ErasureRecord(
-      settings: settings, settings_checksum: identity.checksum, device: backend.device, seed: common.seed,
-      model: model.model, training: set, before: before)
-    let agreement = try purify(session, plan, set, &record, log)
-    Terminal.shared.clear()
-    try save(weights, file.specification, to: paths.model)
-    try sheets?.write(
-      purified: weights, agreement: agreement, training: { try set.onDevice(backend) }, to: output)
-    record.after = record.steps.last?.metrics ?? before
-    record.der = Metrics.der(before: before, after: record.after)
-    record.relapse = try relapse.flatMap { try relapsed(weights, $0, evaluator, log) }
-    record.seconds = session.seconds
-    let text = try Output.text(record) + "\n"
-    try AtomicFile.write(text, to: paths.record)
-    paths.removeCheckpoint()
-    if report { try writeReport(log) }
-    try Self.print(text, asJSON: common.json)
+      let session = DefenseSession(
+        weights, observer: observer(weights, file.specification, evaluator, events, log),
+        checkpoint: paths.checkpoint,
+        identity: identity)
+      paths.announce(
+        resuming: resume, from: resume ? try session.resume() : nil, on: backend.device.identifier, events,
+        log)
+      var record = ErasureRecord(
+        settings: settings, settings_checksum: identity.checksum, device: backend.device, seed: common.seed,
+        model: model.model, training: set, before: before)
+      let agreement = try purify(session, plan, set, &record, log)
+      Terminal.shared.clear()
+      try save(weights, file.specification, to: paths.model)
+      try sheets?.write(
+        purified: weights, agreement: agreement, training: { try set.onDevice(backend) }, to: output)
+      record.after = record.steps.last?.metrics ?? before
+      record.der = Metrics.der(before: before, after: record.after)
+      record.relapse = try relapse.flatMap { try relapsed(weights, $0, evaluator, log) }
+      record.seconds = session.seconds
+      let text = try Output.text(record) + "\n"
+      try AtomicFile.write(text, to: paths.record)
+      paths.removeCheckpoint()
+      events.finished(record.after, seconds: record.seconds)
+      if report { try writeReport(log) }
+      try Self.print(text, asJSON: common.json)
+    }
   }
 
   private func writeReport(_ log: Logger) throws {
@@ -238,7 +249,8 @@ struct EraseCommand: ParsableCommand {
   }
 
   private func observer(
-    _ weights: Weights, _ specification: NetworkSpecification, _ evaluator: Evaluator, _ log: Logger
+    _ weights: Weights, _ specification: NetworkSpecification, _ evaluator: Evaluator,
+    _ events: RunEvents, _ log: Logger
   ) -> DefenseObserver {
     var observer = DefenseObserver()
     observer.progress = { what, share in
@@ -248,8 +260,14 @@ struct EraseCommand: ParsableCommand {
     observer.log = { log.info("\($0)") }
     observer.finished = { step in
       try save(weights, specification, to: "\(output)/step-\(step).safetensors")
-      return try measure(evaluator, "after step \(step + 1) (step-\(step).safetensors)", log)
+      let metrics = try measure(evaluator, "after step \(step + 1) (step-\(step).safetensors)", log)
+      var event = RunEvent(.step)
+      event.number = step
+      event.metrics = metrics
+      events.add(event)
+      return metrics
     }
+    observer.saved = { events.add(RunEvent(.checkpoint)) }
     return observer
   }
 

@@ -4,29 +4,60 @@ import Logging
 import PBE
 
 /// A cell of a sweep and the command line that runs it.
-struct SweepJob {
+struct SweepJob: Sendable {
+  /// Where it computes.
+  struct Slot: Sendable {
+    /// The device; `nil` for the cell's own.
+    var device: String?
+    /// What the child's environment has besides this process's.
+    var environment: [String: String] = [:]
+  }
+
   let folder: SweepCellFolder
   let arguments: [String]
+  /// Whether the command has an option `--device`.
+  let takesDevice: Bool
   /// Runs a cell again of which only the record is left.
   let remakes: Bool
+  /// Waits for another process that is at it, since another cell needs it; else leaves the cell to that one.
+  let isNeeded: Bool
+
+  /// The arguments on a device.
+  func arguments(on device: String?) -> [String] {
+    guard let device, takesDevice else { return arguments }
+    return arguments.filter { !$0.hasPrefix("--device=") } + ["--device=\(device)"]
+  }
 
   /// Runs the cell in a child process, unless it is finished or another process is at it. A signal to this process goes
   /// on to the child, which leaves a checkpoint. Throws what went wrong, and `interrupted`.
-  func run(_ log: Logger, _ place: String) throws {
+  func run(_ log: Logger, _ place: String, on slot: Slot) throws {
     if try isSettled(log, place) { return }
     let isNew = try folder.state == .missing
     try Output.makeDirectory(folder.path)
-    guard let lock = try CellLock(folder.path) else {
-      return log.info("\(place): another process is at it")
-    }
+    guard let lock = try lock(log, place) else { return }
     // It may have been finished before the lock was free.
     if try isSettled(log, place) { return }
     log.info("\(place): \(isNew ? "starting" : "going on")")
     try folder.write(status: nil)
-    let error = try withExtendedLifetime(lock) { try runChild(log, place) }
+    let error = try withExtendedLifetime(lock) { try runChild(log, place, on: slot, lock) }
     try folder.write(status: error?.kind.rawValue ?? 0, error: error?.description)
     if let error { throw error }
     log.info("\(place): finished")
+  }
+
+  /// The cell's lock; `nil` when another process has it.
+  private func lock(_ log: Logger, _ place: String) throws -> CellLock? {
+    if let lock = try CellLock(folder.path) { return lock }
+    guard isNeeded else {
+      log.info("\(place): another process is at it")
+      return nil
+    }
+    log.info("\(place): waiting for another process, which is at it")
+    while true {
+      try Interruption.check("the same command goes on")
+      Thread.sleep(forTimeInterval: 0.5)
+      if let lock = try CellLock(folder.path) { return lock }
+    }
   }
 
   private func isSettled(_ log: Logger, _ place: String) throws -> Bool {
@@ -46,9 +77,13 @@ struct SweepJob {
   }
 
   /// The child's error; `nil` when it did its work.
-  private func runChild(_ log: Logger, _ place: String) throws -> PBEError? {
+  private func runChild(
+    _ log: Logger, _ place: String, on slot: Slot, _ lock: CellLock
+  ) throws -> PBEError? {
     var tail = LogTail(folder.logPath)
-    let child = try ChildProcess(arguments, log: folder.logPath)
+    let child = try ChildProcess(
+      arguments(on: slot.device), log: folder.logPath, environment: slot.environment,
+      inherited: lock.descriptor)
     var stopping = false
     var end: ChildProcess.End?
     while end == nil {
@@ -61,7 +96,7 @@ struct SweepJob {
       }
     }
     // A cell that was done before the signal reached it is done.
-    if end == .exit(0), InputFile.exists(folder.recordPath) { return nil }
+    if end == .exit(0), folder.isComplete(after: 0) { return nil }
     if stopping {
       return PBEError(.interrupted, "interrupted", remedy: "the same command goes on with the sweep")
     }

@@ -1,0 +1,148 @@
+import Foundation
+import Testing
+
+extension CommandTests {
+  /// Chains of steps, numbers of runs, several at once, batch scripts, and `collect`.
+  @Suite struct Sweeps {
+    private let victim: Victim
+    private let folder: Folder
+
+    init() throws {
+      victim = try Victim.shared.get()
+      folder = try Folder()
+    }
+
+    private func plan() throws -> [String] {
+      let file = try folder.write(
+        "plan.yaml",
+        """
+        output: "\(folder["runs"])"
+        defaults: {dataset: mnist, data: "${DATA}", device: cpu}
+        axes:
+          attack: [badnet, blend]
+          defense: {tuning: {method: fine-tuning}, aft: {method: aft}, broken: {method: aft, clean: /nowhere}}
+        exclude: [{attack: blend, defense: [aft, broken]}]
+        steps:
+          infect: {axes: [attack], options: {architecture: mnist-net, width: 4, epochs: 4, batch: 16, no-augment: true}}
+          erase:
+            axes: [defense]
+            options: {model: "${infect}/model.safetensors", attack: "${infect}/attack.json", epochs: 2, clean-fraction: 0.2}
+          after: {command: evaluate, options: {model: "${erase}/model.safetensors", attack: "${infect}/attack.json"}}
+        """)
+      return ["sweep", file, "--set", "DATA=\(victim.folder.path)"]
+    }
+
+    private func states() throws -> [String: String] {
+      let record = try Program.succeed(["collect", folder["runs"], "--json"]).json()
+      let cells = try #require(record["cells"] as? [[String: Any]])
+      return Dictionary(
+        uniqueKeysWithValues: cells.map { ($0["name"] as? String ?? "", $0["state"] as? String ?? "") })
+    }
+
+    @Test func chain() throws {
+      let arguments = try plan()
+      let lines = try Program.succeed(arguments + ["--dry-run", "--index", "3"]).output.split(separator: "\n")
+      #expect(lines.count == 3 && lines.allSatisfy { $0.hasPrefix("pbe-gpu ") }, "\(lines)")
+      #expect(
+        lines[1].hasPrefix("pbe-gpu erase ") && lines[1].contains("runs/infect/blend/model.safetensors"))
+      #expect(folder.names("runs").isEmpty, "a dry run writes nothing")
+      // One run by its number makes what it needs, and nothing else.
+      let one = try Program.succeed(arguments, environment: ["SLURM_ARRAY_TASK_ID": "3"])
+      #expect(one.error.contains("run 3: blend-tuning"), "\(one.error)")
+      #expect(
+        try states().filter { $0.value == "finished" }.keys.sorted() == [
+          "after/blend-tuning", "erase/blend-tuning", "infect/blend",
+        ])
+      #expect(
+        try Program.succeed(arguments, environment: ["JOB_COMPLETION_INDEX": "3"]).error.contains(
+          "is finished"))
+      try Program.fail(64, ["run 4", "0 to 3"], arguments + ["--index", "4"])
+      try Program.fail(64, ["SLURM_ARRAY_TASK_ID"], arguments, environment: ["SLURM_ARRAY_TASK_ID": "x"])
+      // The rest, two at once. What fails takes along only what needs it.
+      let rest = try Program.run(arguments + ["--jobs", "2", "--index", "all"])
+      #expect(rest.status == 66 && rest.error.contains("2 of 10 cells failed"), "\(rest.error)")
+      #expect(rest.error.contains("it needs erase/badnet-broken, which failed"))
+      #expect(rest.error.contains("2 at once on the CPU"))
+      let found = try states()
+      #expect(found.filter { $0.value == "finished" }.count == 8)
+      #expect(found["erase/badnet-broken"] == "failed" && found["after/badnet-broken"] == "missing")
+      let model = folder.bytes("runs/infect/badnet/model.safetensors")
+      #expect(!model.isEmpty)
+      let markdown = try Program.succeed(["collect", folder["runs"]])
+      for part in [
+        "### infect", "### erase", "### after", "| badnet | aft |", "erase/badnet-broken failed: ", "nowhere",
+      ] {
+        #expect(markdown.output.contains(part), "\(part): \(markdown.output)")
+      }
+      #expect(markdown.error.contains("10 cells: 1 missing, 8 finished, 1 failed"), "\(markdown.error)")
+      let csv = try Program.succeed(["collect", folder["runs"], "--format", "csv"]).output.split(
+        separator: "\n")
+      // Some texts in the records have several lines.
+      #expect(csv[0].hasPrefix("cell,state,axis.attack,axis.defense,acc,"))
+      let cellLines = csv.filter { line in ["infect/", "erase/", "after/"].contains { line.hasPrefix($0) } }
+      #expect(cellLines.count == 10, "\(csv)")
+      // A cell alone, with those that it needs.
+      try FileManager.default.removeItem(atPath: folder["runs/erase/badnet-aft"])
+      let alone = try Program.succeed(arguments + ["--only", "erase/badnet-aft", "--json"])
+      let cells = try #require(try alone.json()["cells"] as? [[String: Any]])
+      #expect(cells.compactMap { $0["name"] as? String } == ["infect/badnet", "erase/badnet-aft"])
+      #expect(folder.bytes("runs/infect/badnet/model.safetensors") == model)
+      try Program.fail(66, ["no sweep"], ["collect", folder.path])
+    }
+
+    /// A task whose victim another task is making waits for it.
+    @Test func sharedStep() throws {
+      let arguments = try plan()
+      let tasks = try (0..<2).map { try Program.start(arguments + ["--index", "\($0)"]) }
+      let results = tasks.map { $0.finish() }
+      #expect(results.map(\.status) == [0, 0], "\(results.map(\.error))")
+      let epochs = results.map { $0.error.components(separatedBy: "infect/badnet: epoch 4/4").count - 1 }
+      #expect(epochs.reduce(0, +) == 1, "\(results.map(\.error))")
+    }
+
+    @Test func batchScript() throws {
+      let arguments = try plan()
+      let path = try Program.succeed(
+        arguments + [
+          "--write-only", "--gpus", "2", "--time", "1:00:00", "--at-once", "3", "--sbatch=--partition=a",
+        ]
+      ).output.trimmingCharacters(in: .whitespacesAndNewlines)
+      let script = try String(contentsOfFile: path, encoding: .utf8)
+      for line in [
+        "#SBATCH --array=0-3%3", "#SBATCH --gres=gpu:2", "#SBATCH --time=1:00:00",
+        "#SBATCH --signal=B:USR1@90",
+        "#SBATCH --requeue", "#SBATCH --partition=a",
+      ] {
+        #expect(script.contains("\(line)\n"), "\(line): \(script)")
+      }
+      // A shell reads back the command line, blanks and accents included.
+      let command = try #require(script.split(separator: "\n").first { $0.hasSuffix(" &") }).dropLast(2)
+      let words = Process()
+      let pipe = Pipe()
+      words.executableURL = URL(fileURLWithPath: "/bin/bash")
+      words.arguments = ["-c", "printf '%s\\n' \(command)"]
+      words.standardOutput = pipe
+      try words.run()
+      let text = String(decoding: try pipe.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
+      words.waitUntilExit()
+      #expect(
+        text.split(separator: "\n").dropFirst().map(String.init) == [
+          "sweep", folder["plan.yaml"], "--output=\(folder["runs"])", "--set=DATA=\(victim.folder.path)",
+        ], "\(text)")
+      try Program.fail(
+        66, ["no sbatch"], arguments + ["--submit", "slurm"], environment: ["PATH": "/nowhere"])
+      try Program.fail(64, ["exclude each other"], arguments + ["--write-only", "--list"])
+      // What is finished is not submitted.
+      let sbatch = try folder.write("sbatch", "#!/bin/sh\necho 17\n")
+      try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: sbatch)
+      _ = try Program.succeed(arguments + ["--index", "1"])
+      let submitted = try Program.succeed(
+        arguments + ["--submit", "slurm"], environment: ["PATH": folder.path])
+      #expect(submitted.output == "17\n")
+      #expect(try String(contentsOfFile: path, encoding: .utf8).contains("--array=0,2-3\n"))
+      try folder.write("sbatch", "#!/bin/sh\necho no partition >&2; exit 1\n")
+      try Program.fail(
+        69, ["no partition"], arguments + ["--submit", "slurm"], environment: ["PATH": folder.path])
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import Testing
+
+@testable import Kernels
+
+@Suite("The device that auto means")
+struct DeviceChoiceTests {
+  private func device(_ number: Int, isGPU: Bool = true, unusable: String? = nil) -> DeviceDescription {
+    DeviceDescription(
+      identifier: "opencl:\(number)", isAccelerator: isGPU, name: "d", platform: "p", driver: "1",
+      version: "3",
+      computeUnits: 1, memoryByteCount: 1, largestAllocation: 1, kernels: "", unusable: unusable)
+  }
+
+  private func choice(_ devices: [DeviceDescription], _ environment: [String: String] = [:]) -> DeviceChoice {
+    DeviceChoice.automatic(devices, environment: environment)
+  }
+
+  @Test func withoutScheduler() {
+    #expect(choice([]) == DeviceChoice())
+    #expect(choice([device(0, isGPU: false)]) == DeviceChoice())
+    #expect(choice([device(0, isGPU: false), device(1)]) == DeviceChoice(identifier: "opencl:1"))
+    #expect(choice([device(0, unusable: "broken"), device(1)]).identifier == "opencl:1")
+    #expect(choice([device(0), device(1)]).identifier == "opencl:0")
+  }
+
+  @Test(arguments: DeviceChoice.ranks) func localRank(name: String) {
+    let devices = [device(0, isGPU: false), device(1), device(2, unusable: "broken"), device(3), device(4)]
+    #expect(
+      (0..<4).map { choice(devices, [name: "\($0)"]).identifier } == [
+        "opencl:1", "opencl:3", "opencl:4", "opencl:1",
+      ])
+    #expect(choice(devices, [name: "1"]).reason == "local rank 1 by \(name), GPU 1 of 3")
+    // Nonsense is no rank.
+    for text in ["", "x", "-1"] { #expect(choice(devices, [name: text]).identifier == "opencl:1") }
+    // Where each task sees only its own GPU, the rank changes nothing.
+    #expect(choice([device(0)], [name: "3"]) == DeviceChoice(identifier: "opencl:0"))
+  }
+
+  @Test func slurmGoesFirst() {
+    let both = ["SLURM_LOCALID": "0", "OMPI_COMM_WORLD_LOCAL_RANK": "1"]
+    #expect(choice([device(0), device(1)], both).identifier == "opencl:0")
+  }
+
+  @Test(arguments: DeviceChoice.exposures) func exposedDevices(name: String) {
+    #expect(choice([device(0)], [name: "3"]).reason == "\(name)=3")
+    let hidden = choice([], [name: "3"])
+    #expect(
+      hidden.identifier == nil && hidden.warning?.contains("\(name)=3, but OpenCL shows no GPU") ?? false)
+    for text in ["", "-1", "NoDevFiles"] { #expect(choice([], [name: text]) == DeviceChoice()) }
+  }
+}
