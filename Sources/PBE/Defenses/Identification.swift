@@ -20,6 +20,9 @@ public struct Identification: Sendable {
   /// right, and to some by mistake.
   static let leastDisputed = 0.7
 
+  /// An image is suggested to be poisoned when the probability is above this.
+  static let suggestedAbove = 0.5
+
   /// Of each image, the probability that it carries a trigger.
   public let probabilities: [Double]
   /// The images that are suggested to be poisoned: those that more probably carry a trigger than not.
@@ -80,9 +83,10 @@ public struct Identification: Sendable {
       logOdds = isDisputed.map { $0 ? Self.certain : -Self.certain }
     }
     if let earlier { logOdds = zip(logOdds, earlier.scores).map { max($0, $1) } }
-    let suggested = logOdds.map { $0 > 0 }
+    let probabilities = logOdds.map(TriggerDiscriminant.probability)
+    let suggested = probabilities.map { $0 > Self.suggestedAbove }
     scores = logOdds
-    probabilities = logOdds.map(TriggerDiscriminant.probability)
+    self.probabilities = probabilities
     self.suggested = suggested
     self.isDisputed = isDisputed
     answers = after.classes

@@ -19,7 +19,7 @@ extension SectionBuilder {
         FigureView(
           Histogram(
             title: "Probability of a trigger; above the dashed line an image is suggested to be poisoned",
-            groups: groups(rows) { $0.probability ?? 0 }, threshold: Identification.clearedBelow),
+            groups: groups(rows) { $0.probability ?? 0 }, threshold: Identification.suggestedAbove),
           id: "\(id)-probability"))
     }
     if let chart = roc(rows) { section.figures.append(FigureView(chart, id: "\(id)-roc")) }
