@@ -12,15 +12,8 @@ public struct ContactSheet {
     let shape = Shape(images.count, images.channels, images.height, images.width)
     let data = try DeviceImages(images, on: backend)
     let trigger = try attack.makeTrigger(for: images, on: backend)
-    let order = try backend.makeTensor((0..<images.count).map { Int32($0) }, shape: Shape(images.count, 1))
     func pixels(_ role: ImageRole) throws -> [Float] {
-      let treated = try backend.makeTensor(shape, role: .image)
-      var program = Program()
-      let loaded = try DeviceImages(sharing: data, trigger: trigger, as: role)
-        .load(images.count, rows: order, in: &program)
-      program.append(.copy(Copy(input: loaded.images, output: program.bind(treated))))
-      try backend.compile([program])[0].run(RunParameters())
-      return try backend.read(treated)
+      try DeviceImages(sharing: data, trigger: trigger, as: role).loaded()
     }
     let clean = try pixels(.clean)
     func change(_ pixels: [Float]) -> [Float] {

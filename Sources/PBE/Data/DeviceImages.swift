@@ -113,6 +113,21 @@ public final class DeviceImages: Sendable {
     return Batch(images: pictures, labels: Self.gather(labels, samples, in: &program), samples: samples)
   }
 
+  /// Every image as it is loaded, with its trigger: float32 NCHW in [0, 1], on the host.
+  public func loaded(batch: Int = 256) throws -> [Float] {
+    let batch = min(batch, count)
+    let table = try backend.makeTensor(images.shape, role: .image)
+    let rows = try backend.makeTensor((0..<count).map { Int32($0) }, shape: Shape(count, 1))
+    var program = Program()
+    let loaded = try load(batch, rows: rows, in: &program)
+    program.append(.storeRows(StoreRows(input: loaded.images, table: program.bind(table))))
+    let executable = try backend.compile([program])[0]
+    for first in stride(from: 0, to: count, by: batch) {
+      try executable.run(RunParameters(rowOffset: Int32(first)))
+    }
+    return try backend.read(table)
+  }
+
   /// The images at `rows`, as floats.
   private func gather(_ rows: Value, in program: inout Program) -> Value {
     let output = program.temporary(
