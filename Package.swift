@@ -42,7 +42,8 @@ let package = Package(
       dependencies: [
         "Kernels", "CZlib", "CPNG", "CJPEG", .product(name: "Logging", package: "swift-log"),
         .product(name: "Yams", package: "Yams"),
-      ]),
+      ],
+      resources: [.embedInCode("Analysis/calibration.json")]),
     .executableTarget(
       name: "pbe-gpu",
       dependencies: [

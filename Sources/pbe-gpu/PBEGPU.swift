@@ -15,7 +15,8 @@ struct PBEGPU: ParsableCommand {
     version: version,
     subcommands: [
       DevicesCommand.self, PoisonCommand.self, ShowCommand.self, InfectCommand.self, EvaluateCommand.self,
-      EraseCommand.self, InspectCommand.self, ObserveCommand.self, SweepCommand.self, BenchCommand.self, ParityCommand.self, TuneCommand.self,
+      EraseCommand.self, InspectCommand.self, ObserveCommand.self, CalibrateCommand.self, TheoremCommand.self,
+      SweepCommand.self, BenchCommand.self, ParityCommand.self, TuneCommand.self,
     ])
 
   /// The version of the program, also recorded in the files it writes.

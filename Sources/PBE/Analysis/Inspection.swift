@@ -104,23 +104,7 @@ public struct ModelFindings: Sendable, Codable {
 
 /// Inspects models that take the same images: what they answer to untargeted adversarial examples of clean test images,
 /// and, where the attack is known, how like triggered images those are. METHOD, section 5.
-public final class Inspector {
-  private let test: LabeledImages
-  private let backend: any Backend
-  private let settings: InspectionSettings
-  private let attack: AttackFile?
-
-  /// Creates an inspector. Throws `badData` when the attack's target is not one of the classes.
-  public init(
-    _ test: LabeledImages, settings: InspectionSettings, attack: AttackFile?, on backend: any Backend
-  ) throws {
-    self.test = test
-    self.settings = settings
-    self.attack = attack
-    self.backend = backend
-    try attack?.check(classes: test.classes)
-  }
-
+public enum Inspector {
   /// The models to inspect, all for the same images.
   public struct Models {
     /// The model in question.
@@ -146,93 +130,68 @@ public final class Inspector {
     public let benign: ModelFindings?, purified: ModelFindings?
   }
 
-  /// A model with its probe and its test accuracy.
-  private struct Subject {
-    let probe: NetworkProbe
-    let acc: Double
-    let isRight: [Bool]
-  }
-
-  /// Images that all models answer right, and the same with the trigger where it is known.
-  private struct Pictures {
-    let labels: [Int32]
-    let clean: [Float]
-    let triggered: [Float]?
-    /// Those whose label is not the attacker's.
-    let scored: [Int]
-  }
-
   /// Inspects the models, on images that all of them classify right. `progress` gets the share that is done; throwing
-  /// stops. Throws `badData` when there are no such images or a model's answers are not finite.
-  public func inspect(
-    _ models: Models, progress: @escaping (_ share: Double) throws -> Void = { _ in }
+  /// stops. Throws `badData` when there are no such images, a model's answers are not finite, or the attack's target is not
+  /// one of the classes.
+  public static func inspect(
+    _ models: Models, test: LabeledImages, attack: AttackFile?, settings: InspectionSettings,
+    progress: (_ share: Double) throws -> Void = { _ in }
   ) throws -> Findings {
-    let given = [models.model, models.benign, models.purified].compactMap { $0 }.count
-    let all = try DeviceImages(test, on: backend).loaded()
-    let model = try subject(models.model, all)
-    let benign = try models.benign.map { try subject($0, all) }
-    let purified = try models.purified.map { try subject($0, all) }
-    let pictures = try choose([model, benign, purified].compactMap { $0 })
-
+    let backend = models.model.backend
+    let model = try NetworkProbe(models.model)
+    let benign = try models.benign.map { try NetworkProbe($0) }
+    let purified = try models.purified.map { try NetworkProbe($0) }
+    let probes = [model, benign, purified].compactMap { $0 }
+    let pictures = try InspectedImages(test, probes, settings, attack, on: backend)
+    let inspection = Inspection(
+      pictures: pictures, settings: settings, attack: attack, classes: test.classes,
+      imageSize: test.imageSize)
     var done = 0
-    func next() -> (_ share: Double) throws -> Void {
-      let start = Double(done) / Double(given)
+    func findings(_ probe: NetworkProbe, control: Inspection.Result? = nil) throws -> Inspection.Result {
+      let first = Double(done) / Double(probes.count)
       done += 1
-      return { try progress(start + $0 / Double(given)) }
+      return try inspection.run(probe, control: control) {
+        try progress(first + $0 / Double(probes.count))
+      }
     }
-    let control = try benign.map { try findings($0, pictures, control: nil, next()) }
+    // The benign model comes first: the others are compared with it.
+    let control = try benign.map { try findings($0) }
+    let accuracies = pictures.accuracies
+    func finished(_ result: Inspection.Result?, _ accuracy: Int) -> ModelFindings? {
+      result.map { ModelFindings(acc: accuracies[accuracy], asr: $0.asr, budgets: $0.budgets) }
+    }
+    let own = try findings(model, control: control)
+    let repaired = try purified.map { try findings($0, control: control) }
     return Findings(
       images: pictures.labels.count,
-      model: try findings(model, pictures, control: control, next()).findings,
-      benign: control?.findings,
-      purified: try purified.map { try findings($0, pictures, control: control, next()).findings })
+      model: ModelFindings(acc: accuracies[0], asr: own.asr, budgets: own.budgets),
+      benign: finished(control, 1), purified: finished(repaired, probes.count - 1))
+  }
+}
+
+/// One inspection's images and settings.
+private struct Inspection {
+  let pictures: InspectedImages
+  let settings: InspectionSettings
+  let attack: AttackFile?
+  let classes: Int, imageSize: Int
+
+  /// What was found of one model, and its adversarial examples of each size.
+  struct Result {
+    var asr: Double?
+    var budgets: [BudgetFindings] = []
+    var examples: [[Float]] = []
   }
 
-  private func subject(_ weights: Weights, _ all: [Float]) throws -> Subject {
-    let probe = try NetworkProbe(weights)
-    let isRight = zip(try probe.answers(to: all).labels, test.labels).map { $0 == $1 }
-    return Subject(probe: probe, acc: Double(isRight.count { $0 }) / Double(test.count), isRight: isRight)
-  }
-
-  private func choose(_ subjects: [Subject]) throws -> Pictures {
-    let right = (0..<test.count).filter { image in subjects.allSatisfy { $0.isRight[image] } }
-    guard !right.isEmpty else {
-      throw PBEError(
-        .badData, "no test image is classified right, by all models that were given", at: test.name,
-        remedy: "check that models and data set belong together")
-    }
-    let candidates = try test.subset(right)
-    let images = try candidates.limited(to: settings.images, seed: settings.seed)
-    let data = try DeviceImages(images, on: backend)
-    let triggered = try attack.map {
-      try DeviceImages(sharing: data, trigger: $0.makeTrigger(for: images, on: backend), as: .poisoned)
-        .loaded()
-    }
-    return Pictures(
-      labels: images.labels, clean: try data.loaded(), triggered: triggered,
-      scored: images.labels.indices.filter { image in
-        guard let attack else { return false }
-        let label = images.labels[image]
-        return attack.targetLabel(of: label, classes: images.classes) != label
-      })
-  }
-
-  /// A model's findings, and its adversarial examples of each size.
-  private struct Control {
-    let findings: ModelFindings
-    let examples: [[Float]]
-  }
-
-  private func findings(
-    _ subject: Subject, _ pictures: Pictures, control: Control?, _ progress: (Double) throws -> Void
-  ) throws -> Control {
-    let probe = subject.probe
+  func run(
+    _ probe: NetworkProbe, control: Result?, _ progress: (_ share: Double) throws -> Void
+  ) throws -> Result {
     func view(_ pixels: [Float]) throws -> ImageComparison.View {
       ImageComparison.View(pixels: pixels, answers: try probe.answers(to: pixels))
     }
     let clean = try view(pictures.clean)
     let triggered = try pictures.triggered.map(view)
-    var (budgets, examples): ([BudgetFindings], [[Float]]) = ([], [])
+    var result = Result()
     for (index, budget) in settings.budgets.enumerated() {
       let pixels = try probe.adversarial(
         pictures.clean, labels: pictures.labels,
@@ -243,9 +202,9 @@ public final class Inspector {
       }
       let adversarial = try view(pixels)
       let matrix = PredictionMatrix(
-        labels: pictures.labels, answers: adversarial.answers.labels, classes: test.classes)
+        labels: pictures.labels, answers: adversarial.answers.labels, classes: classes)
       var found = BudgetFindings(budget, matrix)
-      if let other = control?.findings.budgets[index].matrix {
+      if let other = control?.budgets[index].matrix {
         found.chiSquareAgainstBenign = matrix.chiSquare(against: other)
         found.excess = matrix.excess(over: other)
       }
@@ -254,19 +213,18 @@ public final class Inspector {
         found.comparison = ImageComparison(
           clean: clean, triggered: triggered, adversarial: adversarial,
           benign: try control.map { try view($0.examples[index]) }, chosen: pictures.scored,
-          imageSize: test.imageSize)
+          imageSize: imageSize)
       }
-      budgets.append(found)
-      examples.append(pixels)
+      result.budgets.append(found)
+      result.examples.append(pixels)
     }
-    var asr: Double?
-    if let attack, let triggered {
+    if let attack, let triggered, !pictures.scored.isEmpty {
       let hits = pictures.scored.count { image in
         triggered.answers.labels[image]
-          == attack.targetLabel(of: pictures.labels[image], classes: test.classes)
+          == attack.targetLabel(of: pictures.labels[image], classes: classes)
       }
-      asr = pictures.scored.isEmpty ? nil : Double(hits) / Double(pictures.scored.count)
+      result.asr = Double(hits) / Double(pictures.scored.count)
     }
-    return Control(findings: ModelFindings(acc: subject.acc, asr: asr, budgets: budgets), examples: examples)
+    return result
   }
 }

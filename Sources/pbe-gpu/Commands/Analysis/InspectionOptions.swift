@@ -12,7 +12,8 @@ struct InspectionOptions: ParsableArguments {
 
   @Option(
     help:
-      "The L2 sizes, in units of 1/255. Default: one for each of --epsilon, 16 times as large on images of 3x32x32.")
+      "The L2 sizes, in units of 1/255. Default: one for each of --epsilon, 16 times as large on images of 3x32x32."
+  )
   var epsilonL2: NumberList?
 
   @Option(help: "The number of PGD steps, each a fifth of the size.")
