@@ -188,17 +188,6 @@ public struct Calibration: Sendable, Codable {
       targetsNamed: share(named.count { $0.target == $0.attack?.target }, named.count))
   }
 
-  /// Whether the score is about this size of perturbations. An L2 size that was derived from the image's size fits the one
-  /// derived from another.
-  func fits(_ other: Budget, in record: InspectionRecord) -> Bool {
-    if other == budget { return true }
-    guard dataset != record.dataset, other.norm == .two, budget.norm == .two,
-      let mine = settings.budgets.firstIndex(of: budget),
-      let its = record.settings.budgets.firstIndex(of: other)
-    else { return false }
-    return mine == its && settings.budgets.count == record.settings.budgets.count
-  }
-
   /// What a verdict that finds nothing is worth.
   public var worthOfNegative: String {
     let missed = models.filter { $0.isInfected && !$0.isOfThresholdHalf && $0.score <= threshold }
@@ -238,10 +227,10 @@ public struct Calibration: Sendable, Codable {
 public struct Scale: Sendable, Codable {
   /// The mean share of each answer (column) among the images of each label (row).
   public let shares: [[Double]]
-  /// The mean of ``PredictionMatrix/inflow``, and the standard deviation of the largest excess over it.
-  public let inflow: [Double]
-  /// Mean and standard deviation, over benign models, of the largest excess of a label's inflow; and of the mean over the
-  /// rows of the largest excess of a share.
+  /// The mean of ``PredictionMatrix/attraction``.
+  public let attraction: [Double]
+  /// Mean and standard deviation, over benign models, of the largest excess of a label's attraction; and of the mean over
+  /// the rows of the largest excess of a share.
   public let labelMean: Double, labelDeviation: Double, rowMean: Double, rowDeviation: Double
 
   /// How far a matrix is from what is usual.
@@ -263,26 +252,26 @@ public struct Scale: Sendable, Codable {
     func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }
     let all = benign.map(\.shares)
     shares = (0..<classes).map { row in (0..<classes).map { column in mean(all.map { $0[row][column] }) } }
-    let inflows = benign.map(\.inflow)
-    inflow = (0..<classes).map { label in mean(inflows.map { $0[label] }) }
+    let attractions = benign.map(\.attraction)
+    attraction = (0..<classes).map { label in mean(attractions.map { $0[label] }) }
     func deviation(_ values: [Double]) -> Double {
       let centre = mean(values)
       let sum = values.reduce(0) { $0 + ($1 - centre) * ($1 - centre) }
       return max(Self.leastDeviation, (sum / Double(max(1, values.count - 1))).squareRoot())
     }
-    let (shares, inflow) = (shares, inflow)
-    let labels = benign.map { Self.labelExcess($0, inflow).value }
+    let (shares, attraction) = (shares, attraction)
+    let labels = benign.map { Self.labelExcess($0, attraction).value }
     let rows = benign.map { Self.rowExcess($0, shares) }
     (labelMean, labelDeviation) = (mean(labels), deviation(labels))
     (rowMean, rowDeviation) = (mean(rows), deviation(rows))
   }
 
   private init(
-    shares: [[Double]], inflow: [Double], labelMean: Double, labelDeviation: Double, rowMean: Double,
+    shares: [[Double]], attraction: [Double], labelMean: Double, labelDeviation: Double, rowMean: Double,
     rowDeviation: Double
   ) {
     self.shares = shares
-    self.inflow = inflow
+    self.attraction = attraction
     self.labelMean = labelMean
     self.labelDeviation = labelDeviation
     self.rowMean = rowMean
@@ -294,29 +283,30 @@ public struct Scale: Sendable, Codable {
     let uniform = 1 / Double(max(1, classes - 1))
     return Scale(
       shares: Array(repeating: Array(repeating: uniform, count: classes), count: classes),
-      inflow: Array(repeating: uniform, count: classes), labelMean: labelMean, labelDeviation: labelDeviation,
+      attraction: Array(repeating: uniform, count: classes), labelMean: labelMean,
+      labelDeviation: labelDeviation,
       rowMean: rowMean, rowDeviation: rowDeviation)
   }
 
   func isValid(classes: Int) -> Bool {
-    shares.count == classes && shares.allSatisfy { $0.count == classes } && inflow.count == classes
+    shares.count == classes && shares.allSatisfy { $0.count == classes } && attraction.count == classes
       && classes > 1 && labelDeviation > 0 && rowDeviation > 0
   }
 
   /// The score of a matrix of as many classes.
   public func score(_ matrix: PredictionMatrix) -> Score {
-    let label = Self.labelExcess(matrix, inflow)
+    let label = Self.labelExcess(matrix, attraction)
     let byLabel = (label.value - labelMean) / labelDeviation
     let byRow = (Self.rowExcess(matrix, shares) - rowMean) / rowDeviation
     return Score(
       value: max(byLabel, byRow), pattern: byLabel >= byRow ? .label : .permutation, target: label.target)
   }
 
-  /// The largest excess of a label's inflow, and the label.
+  /// The largest excess of a label's attraction, and the label.
   private static func labelExcess(
     _ matrix: PredictionMatrix, _ usual: [Double]
   ) -> (value: Double, target: Int) {
-    let excess = zip(matrix.inflow, usual).map { $0 - $1 }
+    let excess = zip(matrix.attraction, usual).map { $0 - $1 }
     let most = excess.max() ?? 0
     return (most, excess.firstIndex(of: most) ?? 0)
   }

@@ -53,6 +53,14 @@ public struct PredictionMatrix: Sendable, Codable, Equatable {
     return wrong.enumerated().map { ratio($1, all - totals[$0]) }
   }
 
+  /// For each label, its share of the wrong answers to images of other labels: ``inflow``, whatever the share of wrong
+  /// answers is.
+  public var attraction: [Double] {
+    let perRow = counts.enumerated().map { label, row in row.reduce(0, +) - row[label] }
+    let all = perRow.reduce(0, +)
+    return wrong.enumerated().map { ratio($1, all - perRow[$0]) }
+  }
+
   /// The entropy of ``row`` in bits; uniform would be log2 of the number of classes.
   public var entropy: Double { row.reduce(0) { $1 > 0 ? $0 - $1 * log2($1) : $0 } }
 

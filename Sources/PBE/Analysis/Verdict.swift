@@ -31,9 +31,7 @@ public struct Verdict: Sendable, Codable {
 
   /// The verdict on a model. `nil` where the calibration's size of perturbations was not inspected.
   public init?(_ findings: ModelFindings, of record: InspectionRecord, by calibration: Calibration) {
-    guard let found = findings.budgets.first(where: { calibration.fits($0.budget, in: record) }) else {
-      return nil
-    }
+    guard let found = findings.budgets.first(where: { $0.budget == calibration.budget }) else { return nil }
     let isSame = calibration.dataset == record.dataset && calibration.classes == found.matrix.classes
     let scale = isSame ? calibration.scale : calibration.scale.unrelated(classes: found.matrix.classes)
     let score = scale.score(found.matrix)

@@ -19,16 +19,18 @@ struct PredictionMatrixTests {
     for (share, expected) in zip(matrix.inflow, [1.0 / 6, 5.0 / 8, 1.0 / 6]) {
       #expect(abs(share - expected) < 1e-12)
     }
-    let entropy = -(5.0 / 7 * log2(5.0 / 7) + 2.0 / 7 * log2(1.0 / 7))
+    for (share, expected) in zip(matrix.attraction, [1.0 / 4, 5.0 / 6, 1.0 / 4]) {
+      #expect(abs(share - expected) < 1e-12)
+    }
+    let large: Double = 5.0 / 7 * log2(5.0 / 7)
+    let entropy: Double = -large - 2.0 / 7 * log2(1.0 / 7)
     #expect(abs(matrix.entropy - entropy) < 1e-12)
     #expect(matrix.shares[0] == [0.25, 0.5, 0.25])
   }
 
   @Test func chiSquare() {
     // Wrong answers by row: 3, 1, 3; a label expects half of those of the other rows.
-    let expected = [(1.0, 2.0), (5, 3), (1, 2)].reduce(0.0) {
-      $0 + ($1.0 - $1.1) * ($1.0 - $1.1) / $1.1
-    }
+    let expected: Double = 1.0 / 2 + 4.0 / 3 + 1.0 / 2
     #expect(abs(matrix.chiSquare.statistic - expected) < 1e-12)
     #expect(matrix.chiSquare.degreesOfFreedom == 2)
     let uniform = PredictionMatrix(counts: [[0, 2, 2], [2, 0, 2], [2, 2, 0]])
@@ -37,9 +39,12 @@ struct PredictionMatrixTests {
     #expect(matrix.chiSquare(against: matrix).statistic == 0)
     // Wrong answers 1, 5, 1 and 4, 4, 4: pooled 5, 9, 5 of 19.
     var statistic = 0.0
-    for (a, b) in [(1.0, 4.0), (5, 4), (1, 4)] {
-      let (x, y) = ((a + b) * 7 / 19, (a + b) * 12 / 19)
-      statistic += (a - x) * (a - x) / x + (b - y) * (b - y) / y
+    let pairs: [(a: Double, b: Double)] = [(1, 4), (5, 4), (1, 4)]
+    for (a, b) in pairs {
+      let x: Double = (a + b) * 7 / 19
+      let y: Double = (a + b) * 12 / 19
+      statistic += (a - x) * (a - x) / x
+      statistic += (b - y) * (b - y) / y
     }
     #expect(abs(matrix.chiSquare(against: uniform).statistic - statistic) < 1e-12)
     let unmoved = PredictionMatrix(counts: [[4, 0, 0], [0, 4, 0], [0, 0, 4]])

@@ -44,7 +44,9 @@ struct InspectCommand: ParsableCommand {
     let repaired = try purified.map { try LoadedModel(model, $0, for: test, on: backend) }
     if let output { try Output.makeDirectory(output) }
 
-    let settings = options.settings(imageSize: test.imageSize, seed: common.seed)
+    var settings = options.settings(imageSize: test.imageSize, seed: common.seed)
+    // The verdict is about this size.
+    if !settings.budgets.contains(calibration.budget) { settings.budgets.append(calibration.budget) }
     let models = Inspector.Models(
       subject.weights, benign: control?.weights, purified: repaired?.weights)
     let found = try Inspector.inspect(models, test: test, attack: attack, settings: settings) { share in
@@ -135,10 +137,6 @@ struct InspectCommand: ParsableCommand {
           + found.matrix.shares.enumerated().map { label, row in
             ["\(label)"] + row.map { $0 > 0 ? String(format: "%.0f", 100 * $0) : "." }
           })
-    }
-    guard record.verdict != nil else {
-      return try Output.line(
-        "No verdict: its calibration is about \(size.name); leave --epsilon out, or give --calibration.")
     }
     for (name, verdict) in [("model", record.verdict), ("purified", record.purifiedVerdict)] {
       guard let verdict else { continue }
