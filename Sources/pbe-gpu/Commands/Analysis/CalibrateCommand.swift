@@ -47,14 +47,14 @@ struct CalibrateCommand: ParsableCommand {
     try AtomicFile.write(text, to: output)
     if json { return try Output.line(String(text.dropLast())) }
     let quality = calibration.quality
+    func row(_ model: Calibration.Model) -> [String] {
+      let target = model.attack.map { $0.target.map { "\($0)" } ?? "all" } ?? "-"
+      let half = model.isOfThresholdHalf ? "threshold" : "held out"
+      return [model.name, half, String(format: "%.2f", model.score), "\(model.target)", target]
+    }
     try Output.table(
       [["model", "half", "score", "suggests", "target"]]
-        + calibration.models.sorted { $0.score > $1.score }.map {
-          [
-            $0.name, $0.isOfThresholdHalf ? "threshold" : "held out", String(format: "%.2f", $0.score),
-            "\($0.target)", $0.attack.map { $0.target.map(String.init) ?? "all" } ?? "-",
-          ]
-        })
+        + calibration.models.sorted { $0.score > $1.score }.map(row))
     try Output.line(
       "size \(calibration.budget.name), threshold \(String(format: "%.2f", calibration.threshold)); held out: "
         + "\(quality.benign) benign, \(quality.infected) infected")

@@ -86,9 +86,10 @@ struct InspectCommand: ParsableCommand {
   }
 
   private static func models(_ record: InspectionRecord) -> [(name: String, model: InspectionRecord.Model)] {
-    [("model", record.model)]
-      + [("benign", record.benign), ("purified", record.purified)]
-      .compactMap { name, model in model.map { (name, $0) } }
+    var models: [(name: String, model: InspectionRecord.Model)] = [("model", record.model)]
+    if let benign = record.benign { models.append(("benign", benign)) }
+    if let purified = record.purified { models.append(("purified", purified)) }
+    return models
   }
 
   // MARK: - Printing
