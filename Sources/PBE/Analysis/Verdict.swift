@@ -21,11 +21,11 @@ public struct Verdict: Sendable, Codable {
   public let target: Int
   /// Above this score a model is suspicious.
   public let threshold: Double
-  /// Whether it is.
-  public let isSuspicious: Bool
+  /// Whether it is; `nil` where the calibration is of another data set, whose threshold says nothing.
+  public let isSuspicious: Bool?
   /// The share of the bank's benign models, with this one counted among them, that score as high: at least 1 over their
-  /// number plus 1.
-  public let pValue: Double
+  /// number plus 1. `nil` where the calibration is of another data set.
+  public let pValue: Double?
   /// What to keep in mind.
   public let notes: [String]
 
@@ -38,14 +38,16 @@ public struct Verdict: Sendable, Codable {
     budget = found.budget
     (self.score, pattern, target) = (score.value, score.pattern, score.target)
     threshold = calibration.threshold
-    isSuspicious = score.value > calibration.threshold
     let benign = calibration.models.filter { !$0.isInfected }
-    pValue = Double(1 + benign.count { $0.score >= score.value }) / Double(1 + benign.count)
+    isSuspicious = isSame ? score.value > calibration.threshold : nil
+    pValue =
+      isSame ? Double(1 + benign.count { $0.score >= score.value }) / Double(1 + benign.count) : nil
     var notes: [String] = []
     if !isSame {
       notes.append(
-        "the calibration is of \(calibration.dataset), whose classes draw one another differently: score and verdict are "
-          + "rough guesses, and p-value and threshold do not apply")
+        "the calibration is of \(calibration.dataset), whose classes draw one another differently: the score compares with "
+          + "uniform answers, and there is no verdict; calibrate makes a calibration of models of your data set"
+      )
     } else if calibration.architecture != record.architecture || calibration.width != record.width {
       notes.append(
         "the calibration is of \(calibration.architecture) of width \(calibration.width): for another network its threshold "
@@ -54,7 +56,7 @@ public struct Verdict: Sendable, Codable {
     if record.images < 500 {
       notes.append("only \(record.images) images were inspected: shares of few images are rough")
     }
-    if !isSuspicious { notes.append(calibration.worthOfNegative) }
+    if isSuspicious == false { notes.append(calibration.worthOfNegative) }
     self.notes = notes
   }
 }

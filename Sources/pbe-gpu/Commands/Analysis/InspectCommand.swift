@@ -149,13 +149,13 @@ struct InspectCommand: ParsableCommand {
     let label = record.classNames.flatMap { names in
       names.indices.contains(verdict.target) ? " (\(names[verdict.target]))" : nil
     }
-    let likely =
-      verdict.pattern == .label
-      ? "most likely target \(verdict.target)\(label ?? "")" : "a label of its own for each true label"
+    let others = verdict.pattern == .permutation ? ", or each label another one" : ""
+    let found = verdict.isSuspicious.map { $0 ? "SUSPICIOUS" : "not suspicious" } ?? "no verdict"
+    let p = verdict.pValue.map { ", p \(String(format: "%.3f", $0))" } ?? ""
     try Output.line(
-      "\n\(name): \(verdict.isSuspicious ? "SUSPICIOUS" : "not suspicious"); \(likely); score "
-        + "\(String(format: "%.2f", verdict.score)) (threshold \(String(format: "%.2f", verdict.threshold))), p "
-        + "\(String(format: "%.3f", verdict.pValue)), at \(verdict.budget.name)")
+      "\n\(name): \(found); most likely target \(verdict.target)\(label ?? "")\(others); score "
+        + "\(String(format: "%.2f", verdict.score)) (threshold \(String(format: "%.2f", verdict.threshold)))\(p), at "
+        + verdict.budget.name)
     for note in verdict.notes { try Output.line("note: \(note)") }
   }
 }
