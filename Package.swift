@@ -45,7 +45,8 @@ let package = Package(
         "Kernels", "CZlib", "CPNG", "CJPEG", .product(name: "Logging", package: "swift-log"),
         .product(name: "Yams", package: "Yams"),
         .product(name: "Mustache", package: "swift-mustache"),
-      ]),
+      ],
+      resources: [.embedInCode("Analysis/calibration.json")]),
     .executableTarget(
       name: "pbe-gpu",
       dependencies: [

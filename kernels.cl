@@ -1066,6 +1066,33 @@ kernel void pgd_step(
   adversarial[i] = clip ? clamp(inBall, 0.0f, 1.0f) : inBall;
 }
 
+// Gradients are divided by their largest magnitude first: squares of small ones would vanish.
+kernel void pgd_step_l2(
+    global float *adversarial, global const float *origin, global const float *gradient, int samples, int perSample,
+    float stepSize, float epsilon, int clip) {
+  const int n = get_global_id(0);
+  if (n >= samples) return;
+  const size_t first = (size_t)n * perSample;
+  global float *z = adversarial + first;
+  global const float *x = origin + first, *g = gradient + first;
+  float largest = 0, squares = 0, moved = 0;
+  for (int i = 0; i < perSample; i++) largest = fmax(largest, fabs(g[i]));
+  for (int i = 0; i < perSample; i++) {
+    const float v = largest > 0 ? g[i] / largest : 0;
+    squares += v * v;
+  }
+  const float rate = largest > 0 ? stepSize / sqrt(squares) : 0, divisor = largest > 0 ? largest : 1;
+  for (int i = 0; i < perSample; i++) {
+    const float d = z[i] - x[i] + rate * (g[i] / divisor);
+    moved += d * d;
+  }
+  const float shrink = moved > epsilon * epsilon ? epsilon / sqrt(moved) : 1;
+  for (int i = 0; i < perSample; i++) {
+    const float v = x[i] + shrink * (z[i] - x[i] + rate * (g[i] / divisor));
+    z[i] = clip ? clamp(v, 0.0f, 1.0f) : v;
+  }
+}
+
 // MARK: - Triggers
 
 // Patterns and masks are (patterns, area, C) and (patterns, area, C or 1). A sample takes pattern

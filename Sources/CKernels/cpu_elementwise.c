@@ -62,6 +62,25 @@ CLONES void pbe_pgd_step(float *restrict z, const float *restrict origin, const 
   }
 }
 
+// In doubles: the squares of small gradients would vanish in single precision.
+CLONES void pbe_pgd_step_l2(float *restrict z, const float *restrict origin, const float *restrict gradient, float step,
+                            float epsilon, int clip, ptrdiff_t count) {
+  double squares = 0, moved = 0;
+  for (ptrdiff_t i = 0; i < count; i++) squares += (double)gradient[i] * gradient[i];
+  double scale = squares > 0 ? step / sqrt(squares) : 0;
+  for (ptrdiff_t i = 0; i < count; i++) {
+    double d = z[i] - origin[i] + scale * gradient[i];
+    moved += d * d;
+  }
+  double shrink = moved > (double)epsilon * epsilon ? epsilon / sqrt(moved) : 1;
+  float low = clip ? 0.0f : -INFINITY, high = clip ? 1.0f : INFINITY;
+  for (ptrdiff_t i = 0; i < count; i++) {
+    float v = (float)(origin[i] + shrink * (z[i] - origin[i] + scale * gradient[i]));
+    v = v < low ? low : v;
+    z[i] = v > high ? high : v;
+  }
+}
+
 CLONES void pbe_sgd(float *restrict p, const float *restrict g, float *restrict v, float rate, float momentum,
                     float decay, int nesterov, ptrdiff_t count) {
   for (ptrdiff_t i = 0; i < count; i++) {

@@ -15,8 +15,8 @@ struct PBEGPU: ParsableCommand {
     version: version,
     subcommands: [
       DevicesCommand.self, PoisonCommand.self, ShowCommand.self, InfectCommand.self, EvaluateCommand.self,
-      EraseCommand.self, ReportCommand.self, SweepCommand.self, CollectCommand.self, BenchCommand.self,
-      ParityCommand.self,
+      EraseCommand.self, ReportCommand.self, InspectCommand.self, ObserveCommand.self, CalibrateCommand.self,
+      TheoremCommand.self, SweepCommand.self, CollectCommand.self, BenchCommand.self, ParityCommand.self,
       TuneCommand.self,
     ])
 

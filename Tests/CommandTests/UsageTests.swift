@@ -15,7 +15,9 @@ extension CommandTests {
     @Test func helpOfEveryCommand() throws {
       let overview = try Program.succeed(["--help"]).output
       for command in [
-        "devices", "poison", "show", "infect", "evaluate", "erase", "bench", "parity", "tune",
+        "devices", "poison", "show", "infect", "evaluate", "erase", "inspect", "observe", "calibrate",
+        "theorem",
+        "bench", "parity", "tune",
       ] {
         #expect(overview.contains("\n  \(command) "))
         let help = try Program.succeed([command, "--help"])

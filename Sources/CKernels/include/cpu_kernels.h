@@ -23,6 +23,9 @@ void pbe_add_bias(float *y, const float *bias, ptrdiff_t rows, ptrdiff_t channel
 /// The fused PGD step (see PGDStep).
 void pbe_pgd_step(float *z, const float *origin, const float *gradient, float step, float epsilon, int clip,
                   ptrdiff_t count);
+/// The same in the L2 ball, for one sample.
+void pbe_pgd_step_l2(float *z, const float *origin, const float *gradient, float step, float epsilon, int clip,
+                     ptrdiff_t count);
 void pbe_sgd(float *p, const float *g, float *v, float rate, float momentum, float decay, int nesterov,
              ptrdiff_t count);
 void pbe_adam(float *p, const float *g, float *m, float *v, float rate, float beta1, float beta2, float epsilon,

@@ -74,12 +74,24 @@ extension CPUCompiler {
 
   func pgdStep(_ d: PGDStep) throws -> Step {
     let (z, origin, gradient) = (try floats(d.adversarial), try floats(d.origin), try floats(d.gradient))
-    let count = shape(d.adversarial).count
-    return { _ in
-      Parallel.ranges(count, grain: 32768) {
-        pbe_pgd_step(
-          z + $0.lowerBound, origin + $0.lowerBound, gradient + $0.lowerBound, d.stepSize, d.epsilon,
-          d.clip ? 1 : 0, $0.count)
+    let shape = shape(d.adversarial)
+    let clip: Int32 = d.clip ? 1 : 0
+    switch d.norm {
+    case .infinity:
+      return { _ in
+        Parallel.ranges(shape.count, grain: 32768) {
+          pbe_pgd_step(
+            z + $0.lowerBound, origin + $0.lowerBound, gradient + $0.lowerBound, d.stepSize, d.epsilon, clip,
+            $0.count)
+        }
+      }
+    case .two:
+      let size = shape.count / shape.n
+      return { _ in
+        Parallel.blocks(shape.n) { _, sample in
+          let first = sample * size
+          pbe_pgd_step_l2(z + first, origin + first, gradient + first, d.stepSize, d.epsilon, clip, size)
+        }
       }
     }
   }

@@ -98,13 +98,15 @@ extension LaunchBuilder {
   }
 
   mutating func pgdStep(_ d: PGDStep) throws {
-    let count = shape(d.adversarial).count
-    elementwise(
-      "pgd_step",
-      [
-        .value(d.adversarial), .value(d.origin), .value(d.gradient), try int(count), .float(d.stepSize),
-        .float(d.epsilon), flag(d.clip),
-      ],
-      count: count)
+    let shape = shape(d.adversarial)
+    let tensors: [LaunchPlan.Argument] = [.value(d.adversarial), .value(d.origin), .value(d.gradient)]
+    let sizes: [LaunchPlan.Argument] = [.float(d.stepSize), .float(d.epsilon), flag(d.clip)]
+    switch d.norm {
+    case .infinity:
+      elementwise("pgd_step", tensors + [try int(shape.count)] + sizes, count: shape.count)
+    case .two:
+      rowwise(
+        "pgd_step_l2", tensors + (try ints(shape.n, shape.count / shape.n)) + sizes, rows: shape.n)
+    }
   }
 }

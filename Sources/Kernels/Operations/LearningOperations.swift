@@ -223,9 +223,18 @@ public struct PerturbWeights: OperationDescriptor {
   public var writes: [Value] { [saved, parameters] }
 }
 
-/// One step of projected gradient ascent in the L-infinity ball, fused:
-/// `z += stepSize * sign(gradient); z = clamp(z, origin - epsilon, origin + epsilon)`, then [0, 1] when clipping.
-/// `sign(0)` is 0.
+/// The ball that a perturbation stays in.
+public enum PerturbationNorm: String, Hashable, Sendable, Codable {
+  /// The largest change of any pixel.
+  case infinity
+  /// The length of all changes of a sample as one vector.
+  case two
+}
+
+/// One step of projected gradient ascent, fused. In the L-infinity ball
+/// `z += stepSize * sign(gradient); z = clamp(z, origin - epsilon, origin + epsilon)`, where `sign(0)` is 0; in the L2 ball,
+/// per sample, `d = z - origin + stepSize * gradient / |gradient|; z = origin + d * min(1, epsilon / |d|)`, where a gradient of
+/// zero moves nothing. Then [0, 1] when clipping.
 public struct PGDStep: OperationDescriptor {
   /// Tensors of one shape: the example, read and written.
   public var adversarial: Value
@@ -239,10 +248,13 @@ public struct PGDStep: OperationDescriptor {
   public var epsilon: Float
   /// Clips to [0, 1].
   public var clip: Bool
+  /// The norm of step and ball.
+  public var norm: PerturbationNorm
 
   /// Creates the operator.
   public init(
-    adversarial: Value, origin: Value, gradient: Value, stepSize: Float, epsilon: Float, clip: Bool = false
+    adversarial: Value, origin: Value, gradient: Value, stepSize: Float, epsilon: Float, clip: Bool = false,
+    norm: PerturbationNorm = .infinity
   ) {
     self.adversarial = adversarial
     self.origin = origin
@@ -250,6 +262,7 @@ public struct PGDStep: OperationDescriptor {
     self.stepSize = stepSize
     self.epsilon = epsilon
     self.clip = clip
+    self.norm = norm
   }
 
   public var reads: [Value] { [adversarial, origin, gradient] }

@@ -21,13 +21,12 @@ public struct ContactSheet {
   /// doesn't fit the images.
   public init(_ images: LabeledImages, _ attack: AttackFile?, on backend: any Backend) throws {
     let data = try DeviceImages(images, on: backend)
-    let all = Array(0..<images.count)
     self.init(shape: Shape(images.count, images.channels, images.height, images.width), rows: [])
-    add("clean", try data.pixels(all))
+    add("clean", try data.pixels())
     guard let attack else { return }
     let trigger = try attack.makeTrigger(for: images, on: backend)
     func pixels(_ role: ImageRole) throws -> [Float] {
-      try DeviceImages(sharing: data, trigger: trigger, as: role).pixels(all)
+      try DeviceImages(sharing: data, trigger: trigger, as: role).pixels()
     }
     add("triggered", try pixels(.poisoned), change: "change by the trigger, x10")
     if attack.attack.crossRatio > 0 {
@@ -84,20 +83,5 @@ public struct ContactSheet {
       }
     }
     return try Picture(width: width, height: height, channels: channels, pixels: sheet)
-  }
-}
-
-extension DeviceImages {
-  /// The images at `indices` as a model gets them, with their triggers: float32 NCHW pixels.
-  func pixels(_ indices: [Int]) throws -> [Float] {
-    var shape = images.shape
-    shape.n = indices.count
-    let rows = try backend.makeTensor(indices.map { Int32($0) }, shape: Shape(indices.count, 1))
-    let output = try backend.makeTensor(shape, role: .image)
-    var program = Program()
-    let loaded = try load(indices.count, rows: rows, in: &program)
-    program.append(.copy(Copy(input: loaded.images, output: program.bind(output))))
-    try backend.compile([program])[0].run(RunParameters())
-    return try backend.read(output)
   }
 }

@@ -113,6 +113,27 @@ public final class DeviceImages: Sendable {
     return Batch(images: pictures, labels: Self.gather(labels, samples, in: &program), samples: samples)
   }
 
+  /// Images as a model gets them, with their triggers, on the host: float32 NCHW pixels in [0, 1]. Throws `device` when
+  /// there is not enough memory.
+  ///
+  /// - Parameter indices: which images; by default all.
+  public func pixels(_ indices: [Int]? = nil) throws -> [Float] {
+    let indices = indices ?? Array(0..<count)
+    let batch = min(256, indices.count)
+    var shape = images.shape
+    shape.n = indices.count
+    let table = try backend.makeTensor(shape, role: .image)
+    let rows = try backend.makeTensor(indices.map { Int32($0) }, shape: Shape(indices.count, 1))
+    var program = Program()
+    let loaded = try load(batch, rows: rows, in: &program)
+    program.append(.storeRows(StoreRows(input: loaded.images, table: program.bind(table))))
+    let executable = try backend.compile([program])[0]
+    for first in stride(from: 0, to: indices.count, by: batch) {
+      try executable.run(RunParameters(rowOffset: Int32(first)))
+    }
+    return try backend.read(table)
+  }
+
   /// The images at `rows`, as floats.
   private func gather(_ rows: Value, in program: inout Program) -> Value {
     let output = program.temporary(

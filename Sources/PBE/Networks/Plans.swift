@@ -47,7 +47,7 @@ public enum Plans {
       .pgdStep(
         PGDStep(
           adversarial: example, origin: program.bind(origin), gradient: inputGradient,
-          stepSize: attack.stepSize, epsilon: attack.epsilon, clip: attack.clip)))
+          stepSize: attack.stepSize, epsilon: attack.epsilon, clip: attack.clip, norm: attack.norm)))
     return program
   }
 
@@ -228,7 +228,8 @@ public struct Teacher: Sendable {
   }
 }
 
-/// Untargeted projected gradient ascent in the L-infinity ball. Sizes are in the pixel range [0, 1].
+/// Untargeted projected gradient ascent in the L-infinity or the L2 ball. Sizes are in the pixel range [0, 1]: of the
+/// change of a pixel, or of the length of an image's change.
 public struct PGD: Hashable, Sendable, Codable {
   /// The radius of the ball.
   public var epsilon: Float
@@ -242,14 +243,21 @@ public struct PGD: Hashable, Sendable, Codable {
   public var clip: Bool
   /// Makes examples with batch norm in training mode, running statistics untouched, rather than in evaluation mode.
   public var usesBatchStatistics: Bool
+  /// The ball. Not part of a run's record: training always takes the L-infinity ball.
+  public var norm = PerturbationNorm.infinity
+
+  private enum CodingKeys: String, CodingKey {
+    case epsilon, stepSize, steps, randomStart, clip, usesBatchStatistics
+  }
 
   /// Creates an attack; the defaults are the paper's (METHOD, section 1.3): 6/255, a fifth of it, 7 steps, no random
   /// start, no clip, evaluation mode.
   public init(
     epsilon: Float = 6 / 255, stepSize: Float? = nil, steps: Int = 7, randomStart: Bool = false,
     clip: Bool = false,
-    usesBatchStatistics: Bool = false
+    usesBatchStatistics: Bool = false, norm: PerturbationNorm = .infinity
   ) {
+    self.norm = norm
     self.epsilon = epsilon
     self.stepSize = stepSize ?? epsilon / 5
     self.steps = steps

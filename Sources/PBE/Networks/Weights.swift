@@ -146,6 +146,10 @@ public enum RandomPurpose {
   static let patternGenerator: UInt32 = 30
   static let maskGenerator: UInt32 = 31
   static let roleOrder: UInt32 = 32  // and the next two
+  /// What an analysis draws on the host: the Gaussians of a synthetic problem, and resampling.
+  static let analysis: UInt32 = 40
+  static let bootstrap: UInt32 = 41
+  static let calibrationHalf: UInt32 = 42
   /// Dropout layer i uses this plus i.
   static let dropout: UInt32 = 1000
 }

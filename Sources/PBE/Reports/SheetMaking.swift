@@ -16,15 +16,20 @@ public struct SheetMaking {
   /// - Parameters:
   ///   - pgd: how adversarial examples are made; they are clipped to valid pixels.
   ///   - attack: `nil` where nobody knows it: then there are no triggered images.
-  /// - Throws: `badData` when the trigger doesn't fit the images.
+  /// - Throws: `badData` when the trigger doesn't fit the images, or the model's answers are not finite.
   public init(
     infected weights: Weights, test: LabeledImages, attack: AttackFile?, pgd: PGD, seed: UInt64
   ) throws {
     let images = try test.limited(to: Self.images, seed: seed)
     let size = String(format: "%g", Double((pgd.epsilon * 255 * 100).rounded() / 100))
     sheet = try ContactSheet(images, attack, on: weights.backend)
+    var attacking = pgd
+    attacking.clip = true
+    let probe = try NetworkProbe(weights, batch: images.count)
+    let clean = sheet.rows.first?.pixels ?? []
     sheet.add(
-      "adversarial, \(size)/255", try weights.adversarial(images, by: pgd), change: "change by PGD, x10")
+      "adversarial, \(size)/255", try probe.adversarial(clean, labels: images.labels, attack: attacking),
+      change: "change by PGD, x10")
     classes = test.classNames
     description = RunSheets.Sheet(
       file: "sheet-test.png", title: "Test images, and what becomes of them", rows: sheet.names,
@@ -33,8 +38,9 @@ public struct SheetMaking {
   }
 
   private mutating func addAnswers(of weights: Weights, _ model: String) throws {
+    let probe = try NetworkProbe(weights, batch: sheet.shape.n)
     for row in sheet.rows where !row.isChange {
-      let labels = try weights.answers(to: row.pixels, sheet.shape)
+      let labels = try probe.answers(to: row.pixels).labels.map(Int.init)
       description.answers?.append(RunSheets.Answers(name: "\(model): \(row.name)", labels: labels))
     }
   }
@@ -74,39 +80,5 @@ public struct SheetMaking {
 
   private func save(_ sheet: ContactSheet, _ name: String, in folder: String) throws {
     try AtomicFile.write(sheet.picture(scale: 2, isTransparent: true).png(), to: "\(folder)/\(name)")
-  }
-}
-
-extension Weights {
-  /// Untargeted adversarial examples of a few images, away from their labels: float32 NCHW pixels in [0, 1] (METHOD,
-  /// section 1.7). Without a random start.
-  func adversarial(_ images: LabeledImages, by pgd: PGD) throws -> [Float] {
-    var pgd = pgd
-    pgd.clip = true
-    let data = try DeviceImages(images, on: backend)
-    let shape = data.images.shape
-    let pixels = try data.pixels(Array(0..<images.count))
-    let origin = try backend.makeTensor(shape, role: .image)
-    let example = try backend.makeTensor(shape, role: .image)
-    try backend.write(pixels, to: origin)
-    try backend.write(pixels, to: example)
-    let samples = try backend.makeTensor((0..<images.count).map { Int32($0) }, shape: Shape(images.count, 1))
-    let step = try backend.compile([
-      Plans.pgdStep(
-        self, adversarial: example, origin: origin, labels: data.labels, samples: samples,
-        totals: try backend.makeTensor([Float(0), 0], shape: .vector(2)), attack: pgd)
-    ])[0]
-    for _ in 0..<pgd.steps { try step.run(RunParameters()) }
-    return try backend.read(example)
-  }
-
-  /// The model's answers to a few images, float32 NCHW pixels of `shape`.
-  func answers(to pixels: [Float], _ shape: Shape) throws -> [Int] {
-    let images = try backend.makeTensor(shape, role: .image)
-    try backend.write(pixels, to: images)
-    let logits = try backend.makeTensor(Shape(shape.n, graph.classes))
-    try backend.compile([Plans.infer(self, images: images, logits: logits)])[0].run(RunParameters())
-    let table = try backend.read(logits)
-    return Answers(table, labels: [Int32](repeating: 0, count: shape.n)).classes.map(Int.init)
   }
 }

@@ -7,6 +7,7 @@ extension ParityTable {
     for shape in [Shape(2, 3, 8, 8), Shape(3, 7), Shape(3, 5, 7, 3)] {
       for clip in [false, true] {
         cases.append(pgd(shape, clip: clip))
+        cases.append(pgdL2(shape, clip: clip, gradientScale: 1))
         for kind in [ApplyTrigger.Kind.blend, .additive] {
           for flagged in [false, true] {
             cases.append(trigger(shape, kind, flagged: flagged, clip: clip, inPlace: false))
@@ -15,6 +16,8 @@ extension ParityTable {
       }
       cases.append(trigger(shape, .blend, flagged: true, clip: true, inPlace: true))
     }
+    // The squares of such gradients are zero in single precision.
+    cases.append(pgdL2(Shape(2, 3, 8, 8), clip: false, gradientScale: 1e-25))
     return cases
   }()
 
@@ -37,6 +40,29 @@ extension ParityTable {
               epsilon: 6.0 / 255, clip: clip)))
       }
       for _ in 0..<2 { b.again(RunParameters()) }
+    }
+  }
+
+  private static func pgdL2(_ shape: Shape, clip: Bool, gradientScale: Double) -> OperatorCase {
+    let name = "pgdStep/\(shape), L2\(clip ? ", clip" : "")\(gradientScale < 1 ? ", small gradients" : "")"
+    return OperatorCase(name, bound: OperatorCase.elementwiseBound) { b in
+      let values = b.uniform(shape.count)
+      let size = shape.count / shape.n
+      // The last sample has no gradient; of the others, some steps end inside the ball and some on its edge.
+      let gradients = b.normal(shape.count, scale: 3).enumerated().map { index, g in
+        index / size == shape.n - 1 ? 0 : Double(Float(gradientScale * g))
+      }
+      let x = b.tensor("origin", values, shape, role: .image)
+      let z = b.tensor("adversarial", values, shape, role: .image)
+      let g = b.tensor("gradient", gradients, shape, role: .image)
+      b.run { p in
+        p.append(
+          .pgdStep(
+            PGDStep(
+              adversarial: p.bind(z), origin: p.bind(x), gradient: p.bind(g), stepSize: 0.2, epsilon: 0.5,
+              clip: clip, norm: .two)))
+      }
+      for _ in 0..<3 { b.again(RunParameters()) }
     }
   }
 

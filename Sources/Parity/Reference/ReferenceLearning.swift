@@ -122,12 +122,33 @@ extension Reference {
   /// One step of projected gradient ascent.
   public static func pgdStep(
     _ adversarial: ReferenceTensor, origin: ReferenceTensor, gradient: ReferenceTensor, stepSize: Double,
-    epsilon: Double, clip: Bool
+    epsilon: Double, clip: Bool, norm: PerturbationNorm = .infinity
   ) -> ReferenceTensor {
-    adversarial.mapped { i, z in
-      let sign = gradient[i] > 0 ? 1.0 : gradient[i] < 0 ? -1 : 0
-      let projected = min(max(z + stepSize * sign, origin[i] - epsilon), origin[i] + epsilon)
-      return clip ? min(max(projected, 0), 1) : projected
+    let projected: ReferenceTensor
+    switch norm {
+    case .infinity:
+      projected = adversarial.mapped { i, z in
+        let sign = gradient[i] > 0 ? 1.0 : gradient[i] < 0 ? -1 : 0
+        return min(max(z + stepSize * sign, origin[i] - epsilon), origin[i] + epsilon)
+      }
+    case .two:
+      let size = adversarial.shape.count / adversarial.shape.n
+      func lengths(_ tensor: ReferenceTensor) -> [Double] {
+        (0..<tensor.shape.n).map { sample in
+          tensor.values[sample * size..<(sample + 1) * size].reduce(0) { $0 + $1 * $1 }.squareRoot()
+        }
+      }
+      let slopes = lengths(gradient)
+      let moved = adversarial.mapped { i, z in
+        let slope = slopes[i / size]
+        return z - origin[i] + (slope > 0 ? stepSize * gradient[i] / slope : 0)
+      }
+      let distances = lengths(moved)
+      projected = moved.mapped { i, d in
+        let distance = distances[i / size]
+        return origin[i] + (distance > epsilon ? d * epsilon / distance : d)
+      }
     }
+    return projected.mapped { clip ? min(max($1, 0), 1) : $1 }
   }
 }

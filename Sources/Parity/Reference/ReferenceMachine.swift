@@ -215,10 +215,12 @@ public struct ReferenceMachine {
       self[d.parameters] = Reference.perturbWeights(
         self[d.parameters], gradients: self[d.gradients], radius: Double(d.radius), adaptive: d.adaptive)
     case .pgdStep(let d):
-      nearKinks += self[d.gradient].values.count { $0 != 0 && abs($0) < Self.kinkDistance }
+      if d.norm == .infinity {
+        nearKinks += self[d.gradient].values.count { $0 != 0 && abs($0) < Self.kinkDistance }
+      }
       self[d.adversarial] = Reference.pgdStep(
         self[d.adversarial], origin: self[d.origin], gradient: self[d.gradient], stepSize: Double(d.stepSize),
-        epsilon: Double(d.epsilon), clip: d.clip)
+        epsilon: Double(d.epsilon), clip: d.clip, norm: d.norm)
     default: break
     }
   }

@@ -150,7 +150,9 @@ struct ModelOptions: ParsableArguments {
   @Option(help: "The input normalisation's standard deviations per channel.")
   var std: NumberList?
 
-  func load(for images: LabeledImages) throws -> ModelFile {
+  /// Reads the model, or another one with the same hints. Throws `usage` when it takes other images.
+  func load(_ path: String? = nil, for images: LabeledImages) throws -> ModelFile {
+    let model = path ?? self.model
     let file = try ModelFile.load(
       model,
       hints: ModelFile.Hints(

@@ -41,6 +41,9 @@ enum Output {
     fraction.map { String(format: "%.2f", 100 * $0) } ?? "-"
   }
 
+  /// A number with four decimals.
+  static func number(_ value: Double) -> String { String(format: "%.4f", value) }
+
   /// Throws `usage` when writing to `output` would overwrite the file that is read from `input`.
   static func check(_ input: String, isNot output: String) throws {
     var (one, other) = (stat(), stat())

@@ -1,0 +1,129 @@
+import ArgumentParser
+import Foundation
+import Kernels
+import PBE
+
+/// Inspects every model of a folder.
+struct ObserveCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "observe",
+    abstract: "Inspect every model of a sweep's folder; resumable.",
+    discussion: """
+      Inspects each FOLDER/NAME/model.safetensors, with the attack.json beside it where there is one, and writes \
+      NAME.json to --output: for calibrate. Models that are inspected already are skipped. Where there are benign models \
+      and infected ones of every target, it also draws the matrices of target label and answer.
+      """)
+
+  @Argument(help: "The folder of the models' folders: a sweep's output.")
+  var folder: String
+
+  @OptionGroup var data: DataOptions
+  @OptionGroup(title: "Adversarial examples") var options: InspectionOptions
+  @OptionGroup var common: CommonOptions
+
+  @Option(help: "The folder of the inspections to write.")
+  var output: String
+
+  @Option(
+    help: "A folder to write the figure to: an SVG file per size of perturbations, and observations.md.")
+  var figure: String?
+
+  func run() throws {
+    let (backend, log) = try common.open()
+    let test = try data.test()
+    let checksum = test.checksum
+    let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
+      .filter { InputFile.exists("\(folder)/\($0)/model.safetensors") }.sorted()
+    guard !names.isEmpty else {
+      throw PBEError(
+        .missingInput, "no folder in it holds a model.safetensors", at: folder,
+        remedy: "name the output folder of a sweep of infect")
+    }
+    try Output.makeDirectory(output)
+    if let figure { try Output.makeDirectory(figure) }
+    var records: [InspectionRecord] = []
+    let settings = options.settings(imageSize: test.imageSize, seed: common.seed)
+    for (index, name) in names.enumerated() {
+      let place = "[\(index + 1)/\(names.count)] \(name)"
+      let (path, result) = ("\(folder)/\(name)/model.safetensors", "\(output)/\(name).json")
+      let subject = try LoadedModel(ModelOptions.parse([path]), path, for: test, on: backend)
+      if let old = try? InspectionRecord.load(result), old.model.checksum == subject.file.state.checksum,
+        old.dataChecksum == checksum, old.settings == settings
+      {
+        log.info("\(place): is inspected")
+        records.append(old)
+        continue
+      }
+      let attackPath = "\(folder)/\(name)/attack.json"
+      let attack = InputFile.exists(attackPath) ? try AttackFile.load(attackPath) : nil
+      let found = try Inspector.inspect(
+        Inspector.Models(subject.weights), test: test, attack: attack, settings: settings
+      ) { share in
+        try Interruption.check("the same command goes on")
+        Terminal.shared.progress(place, (Double(index) + share) / Double(names.count))
+      }
+      let record = InspectionRecord(
+        version: PBEGPU.version, device: backend.device, dataset: data.dataset, test: test,
+        network: subject.file.specification, settings: settings, images: found.images, attack: attack,
+        model: subject.record(found.model))
+      try AtomicFile.write(AnalysisJSON.text(record), to: result)
+      log.info("\(place): inspected")
+      records.append(record)
+    }
+    Terminal.shared.clear()
+    try print(records, names)
+  }
+
+  private struct Record: Encodable {
+    struct Model: Encodable {
+      var name: String, attack: InspectionRecord.Attack?, acc: Double, asr: Double?, targetShare: [Double?]
+    }
+    struct Diagonal: Encodable {
+      var budget: Budget, benign: Double, infected: Double
+    }
+    var budgets: [Budget], models: [Model], diagonals: [Diagonal]?
+  }
+
+  private func print(_ records: [InspectionRecord], _ names: [String]) throws {
+    let drawn = ObservationFigure(records)
+    if let figure {
+      guard let drawn else {
+        throw PBEError(
+          .badData, "a figure needs benign models, and all-to-one models of every target", at: folder,
+          remedy: "see experiments/observations.yaml")
+      }
+      for part in drawn.parts {
+        let name = part.budget.name.lowercased().replacingOccurrences(of: " ", with: "-")
+        try AtomicFile.write(drawn.svg(part), to: "\(figure)/matrix-\(name).svg")
+      }
+      try AtomicFile.write(drawn.markdown, to: "\(figure)/observations.md")
+    }
+    let budgets = records.first?.settings.budgets ?? []
+    if common.json {
+      return try Output.json(
+        Record(
+          budgets: budgets,
+          models: zip(names, records).map { name, record in
+            let findings = record.model.findings
+            return Record.Model(
+              name: name, attack: record.attack, acc: findings.acc, asr: findings.asr,
+              targetShare: findings.budgets.map(\.targetShare))
+          },
+          diagonals: drawn?.parts.map {
+            Record.Diagonal(budget: $0.budget, benign: $0.benignDiagonal, infected: $0.infectedDiagonal)
+          }))
+    }
+    try Output.table(
+      [["model", "ACC", "ASR"] + budgets.map { "target at \($0.name)" }]
+        + zip(names, records).map { name, record in
+          let findings = record.model.findings
+          return [name, Output.percent(findings.acc), Output.percent(findings.asr)]
+            + findings.budgets.map { Output.percent($0.targetShare) }
+        })
+    for part in drawn?.parts ?? [] {
+      try Output.line(
+        "\(part.budget.name): mean diagonal \(Output.percent(part.benignDiagonal))% benign, "
+          + "\(Output.percent(part.infectedDiagonal))% infected")
+    }
+  }
+}

@@ -1,0 +1,131 @@
+import Foundation
+import Testing
+
+extension CommandTests {
+  /// `inspect`, `observe`, `calibrate` and `theorem`.
+  @Suite struct Analysis {
+    private let victim: Victim
+    private let folder: Folder
+
+    init() throws {
+      victim = try Victim.shared.get()
+      folder = try Folder()
+    }
+
+    private var quick: [String] {
+      ["--device", "cpu", "--images", "60", "--epsilon", "9,25", "--pgd-steps", "3"]
+    }
+
+    @Test func inspectsWithoutTrigger() throws {
+      let command = ["inspect", victim.model] + victim.data + quick
+      let result = try Program.succeed(command + ["--json", "--output", folder["i"]])
+      #expect(result.output == folder.text("i/inspection.json"))
+      let record = try result.json()
+      #expect(record["images"] as? Int == 60 && record["attack"] == nil && record["verdict"] != nil)
+      let model = try #require(record["model"] as? [String: Any])
+      let findings = try #require(model["findings"] as? [String: Any])
+      let budgets = try #require(findings["budgets"] as? [[String: Any]])
+      #expect(budgets.count == 5)
+      for budget in budgets {
+        let matrix = try #require(budget["matrix"] as? [[Int]])
+        #expect(matrix.count == 10 && matrix.flatMap { $0 }.reduce(0, +) == 60)
+        #expect(budget["target_share"] == nil && budget["comparison"] == nil)
+      }
+      #expect(folder.names("i").count == 6 && folder.text("i/model-9-linf.svg").contains("<desc"))
+      let printed = try Program.succeed(command).output
+      #expect(printed.contains("model: no verdict; most likely target"))
+      #expect(printed.contains("25 Linf") && printed.contains("the calibration is of fashion-mnist"))
+      // The same seed, the same numbers.
+      #expect(try Program.succeed(command + ["--json"]).output == result.output)
+    }
+
+    @Test func inspectsWithAttack() throws {
+      let command =
+        ["inspect", victim.model] + victim.data + quick + [
+          "--attack", victim.attack, "--benign", victim.model, "--purified", victim.model, "--json",
+        ]
+      let record = try Program.succeed(command).json()
+      #expect((record["attack"] as? [String: Any])?["target"] as? Int == 3)
+      for name in ["model", "benign", "purified"] {
+        let model = try #require(record[name] as? [String: Any])
+        let findings = try #require(model["findings"] as? [String: Any])
+        #expect((findings["asr"] as? Double ?? 0) > 0.5)
+        let budgets = try #require(findings["budgets"] as? [[String: Any]])
+        for budget in budgets {
+          let share = try #require(budget["target_share"] as? Double)
+          #expect((0...1).contains(share))
+          let comparison = try #require(budget["comparison"] as? [String: Any])
+          #expect((comparison["images"] as? Int ?? 0) > 40)
+          // Against itself nothing differs.
+          if name != "benign" {
+            let chi = try #require(budget["chi_square_against_benign"] as? [String: Any])
+            #expect(chi["statistic"] as? Double == 0)
+          }
+        }
+      }
+    }
+
+    @Test func wrongInspections() throws {
+      let command = ["inspect", victim.model] + victim.data
+      for options in [
+        ["--epsilon", "0"], ["--epsilon", "256"], ["--epsilon", "1,1"], ["--epsilon", "x"],
+        ["--images", "0"],
+        ["--epsilon-l2=-1"], ["--pgd-steps", "0"],
+      ] { try Program.fail(64, [], command + options) }
+      try Program.fail(66, ["nothing.json"], command + ["--calibration", folder["nothing.json"]])
+      try folder.write("wrong.json", "{}")
+      try Program.fail(65, ["wrong.json", "calibration"], command + ["--calibration", folder["wrong.json"]])
+      try Program.fail(66, ["nothing"], command + ["--benign", folder["nothing"]])
+    }
+
+    /// A folder with one infected model: inspected once, and too little for a figure or a calibration.
+    @Test func observesAndCalibrates() throws {
+      let command =
+        ["observe", victim.folder.path] + victim.data + quick + ["--output", folder["o"]]
+      let first = try Program.succeed(command)
+      #expect(first.output.contains("infected") && folder.names("o") == ["infected.json"])
+      let bytes = folder.bytes("o/infected.json")
+      let second = try Program.succeed(command)
+      #expect(second.error.contains("is inspected") && folder.bytes("o/infected.json") == bytes)
+      #expect(first.output == second.output)
+      try Program.fail(
+        65, ["every target"], command + ["--figure", folder["f"]], ignoringOutput: true)
+      try Program.fail(
+        66, ["model.safetensors"], ["observe", folder.path] + victim.data + ["--output", folder["p"]])
+      try Program.fail(65, ["at least 6"], ["calibrate", folder["o"], "--output", folder["c.json"]])
+      try folder.write("o/other.json", "[]")
+      try Program.fail(
+        65, ["other.json", "no inspection"], ["calibrate", folder["o"], "--output", folder["c.json"]])
+      try Program.fail(66, ["no inspection"], ["calibrate", folder["none"], "--output", folder["c.json"]])
+      #expect(!folder.names("").contains("c.json"))
+    }
+
+    @Test func oneBound() throws {
+      let record = try Program.succeed([
+        "theorem", "--strength", "1", "--trigger-norm", "1", "--margin", "4", "--competitors", "9", "--json",
+      ]).json()
+      let bounds = try #require(record["bounds"] as? [[String: Any]])
+      #expect(bounds.count == 1 && record["softmax"] == nil)
+      #expect(abs((bounds[0]["bound"] as? Double ?? 0) - 0.3263) < 5e-5)
+      for options in [
+        ["--strength", "1"], ["--strength=-1", "--trigger-norm", "1", "--margin", "0"], ["--classes", "1"],
+        ["--classes", "3", "--competitors", "2"], ["--model", "m"], ["--benign", "m"],
+        ["--strength", "nan", "--trigger-norm", "1", "--margin", "0"],
+      ] { try Program.fail(64, [], ["theorem"] + options) }
+    }
+
+    @Test func boundsBesideMeasurements() throws {
+      let output = try Program.succeed(["theorem", "--plot", folder["p.svg"]]).output
+      for part in ["0.3827", "PGD-40", "violated", "holds", "|P| 3", "does not refute"] {
+        #expect(output.contains(part), "\(part)")
+      }
+      #expect(folder.text("p.svg").contains("softmax regression"))
+      let deep = try Program.succeed(
+        ["theorem", "--model", victim.model, "--attack", victim.attack] + victim.data + quick
+          + ["--plot", folder["q.svg"], "--json"]
+      ).json()
+      let rows = try #require((deep["deep"] as? [String: Any])?["rows"] as? [[String: Any]])
+      #expect(rows.count == 4 && folder.text("q.svg").contains("deep model"))
+    }
+  }
+}
