@@ -93,11 +93,12 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       let suspects = Set(found.labels)
       let taught = labels.indices.map { found.suggested[$0] ? found.answers[$0] : labels[$0] }
       // Where the purified model, too, answers as the attacker wants, nobody knows a better label. And of a label that the
-      // attacker gave, images that are disputed are no good examples, whether or not they look triggered.
+      // attacker gave, images that are disputed are no good examples unless they look clean.
       let extra = labels.indices.filter { index in
         found.suggested[index]
           ? taught[index] != labels[index] && !without.contains(.relabelling)
-          : !(found.isDisputed[index] && suspects.contains(labels[index]))
+          : !(found.isDisputed[index] && found.probabilities[index] > Self.looksClean
+            && suspects.contains(labels[index]))
       }
       var report = assessment.begin(step: step, extraSet: extra, taught: taught)
       _ = try session.makeTrainer(DeviceImages(sharing: training, labels: taught), tuning)
@@ -168,6 +169,10 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       into: &report,
       rate: { Schedule.cosine.rate(learning_rates[step], share: $0) })
   }
+
+  /// Below this probability of a trigger an image looks clean. A class of which the purified model knows nothing yet is
+  /// disputed as a whole, and would be forgotten.
+  private static let looksClean = 1e-9
 
   private var witnessSteps: Int { 1 + shares.count }
 

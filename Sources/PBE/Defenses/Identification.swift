@@ -6,9 +6,9 @@ import Kernels
 ///
 /// Images that the infected model answers as they are labelled and the purified one otherwise carry the trigger more often
 /// than others. They are the seeds of a ``TriggerDiscriminant``: what tells them from the other images in the features
-/// of the infected model is the trigger, wherever it is found. It is sought from all of them, which finds a trigger that has
-/// many labels, and from those of each label, which finds a rare one; and each time also from only those that the
-/// purified model answers firmly. What was found counts only where it stands apart, and
+/// of the infected model is the trigger, wherever it is found. It is sought from all of them, and from only those that the
+/// purified model answers firmly. Where that finds nothing, a trigger may be so rare that the seeds of its label alone tell
+/// it; but not of a label of which the purified model knows less than half of the images, since it disputes those anyway. What was found counts only where it stands apart, and
 /// where the purified model disputes most of it: hard images neither stand apart nor are mostly disputed. Then what
 /// the purified model thinks of the label is one more feature, for triggers that the infected model is less sure of.
 public struct Identification: Sendable {
@@ -104,25 +104,30 @@ public struct Identification: Sendable {
       FeaturePoints(infected.features, places: infected.places, count: labels.count, further: further)
     }
     guard let own = points(), let all = points(after.confidences) else { return best }
-    let starts = seeds.flatMap { seeds in
-      [seeds] + Set(labels).sorted().map { label in labels.indices.map { seeds[$0] && labels[$0] == label } }
-    }
-    for start in starts where start.count(where: { $0 }) >= fewestSeeds {
-      guard let seen = TriggerDiscriminant(own, seeds: start), seen.separation >= leastSeparation else {
-        continue
-      }
+    func seek(_ start: [Bool]) {
+      guard start.count(where: { $0 }) >= fewestSeeds, let seen = TriggerDiscriminant(own, seeds: start),
+        seen.separation >= leastSeparation
+      else { return }
       let images = labels.indices.filter { seen.logOdds[$0] > 0 }
       let disputed = images.count { after.margins[$0] < 0 }
       guard images.count >= fewestSeeds, Double(disputed) >= leastDisputed * Double(images.count),
         let found = TriggerDiscriminant(all, seeds: seen.logOdds.map { $0 > 0 })
-      else { continue }
+      else { return }
       for image in labels.indices { best[image] = max(best[image], found.logOdds[image]) }
+    }
+    for start in seeds { seek(start) }
+    guard !best.contains(where: { $0 > 0 }) else { return best }
+    for (label, images) in Dictionary(grouping: labels.indices, by: { labels[$0] }).sorted(by: {
+      $0.key < $1.key
+    })
+    where 2 * images.count(where: { after.margins[$0] > 0 }) >= images.count {
+      for start in seeds { seek(labels.indices.map { start[$0] && labels[$0] == label }) }
     }
     return best
   }
 
-  /// The log odds of what is certain.
-  private static let certain = 50.0
+  /// The log odds of what is certain: a probability of 1, and of 0 as float32.
+  private static let certain = 500.0
 
   /// The record, with the truth where it is known.
   public func report(_ isPoisoned: [Bool]?) -> Report {

@@ -328,7 +328,9 @@ import Testing
       outcome.agreement = [0.25, 1, 0]
       outcome.kept = [[0, 2], [], [1]]
       let logits: [Float] = [5, 0, 0, 5, 5, 0]
-      outcome.identification = Identification(infected: logits, purified: logits, labels: [0, 1, 0])
+      outcome.identification = Identification(
+        Identification.Infected(logits: logits, features: logits, places: 1), purified: logits,
+        labels: [0, 1, 0])
       let path = directory.path + "/agreement.csv"
       for truth in [[true, false, true], nil] {
         try AgreementTable.write(outcome, labels: [0, 1, 0], isPoisoned: truth, to: path)
