@@ -6,9 +6,9 @@ import Kernels
 ///
 /// Images that the infected model answers as they are labelled and the purified one otherwise carry the trigger more often
 /// than others. They are the seeds of a ``TriggerDiscriminant``: what tells them from the other images in the features
-/// of the infected model is the trigger, wherever it is found. It is sought from all of them, and from only those that the
-/// purified model answers firmly. Where that finds nothing, a trigger may be so rare that the seeds of its label alone tell
-/// it; but not of a label of which the purified model knows less than half of the images, since it disputes those anyway. What was found counts only where it stands apart, and
+/// of the infected model is the trigger, wherever it is found. It is sought from those that the purified model answers firmly,
+/// and from all of labels that it knows. Where that finds nothing, a trigger may be so rare that the seeds of one such
+/// label alone tell it. What was found counts only where it stands apart, and
 /// where the purified model disputes most of it: hard images neither stand apart nor are mostly disputed. Then what
 /// the purified model thinks of the label is one more feature, for triggers that the infected model is less sure of.
 public struct Identification: Sendable {
@@ -77,8 +77,10 @@ public struct Identification: Sendable {
     let isDisputed = labels.indices.map { before.margins[$0] > 0 && after.margins[$0] < 0 }
     var logOdds: [Double]
     if usesFeatures {
-      logOdds = Self.logOdds(
-        infected, after, labels, seeds: [labels.indices.map { isDisputed[$0] && isFirm[$0] }, isDisputed])
+      let known = Self.knownLabels(after, labels)
+      let firm = labels.indices.map { isDisputed[$0] && isFirm[$0] }
+      let all = labels.indices.map { isDisputed[$0] && known.contains(labels[$0]) }
+      logOdds = Self.logOdds(infected, after, labels, seeds: [firm, all], known: known)
     } else {
       logOdds = isDisputed.map { $0 ? Self.certain : -Self.certain }
     }
@@ -95,9 +97,18 @@ public struct Identification: Sendable {
     }.keys.sorted()
   }
 
+  /// The labels of which the purified model answers at least half of the images as labelled. Of others it disputes most
+  /// images whether or not they carry a trigger.
+  private static func knownLabels(_ after: Answers, _ labels: [Int32]) -> Set<Int32> {
+    Set(
+      Dictionary(grouping: labels.indices) { labels[$0] }.filter { _, images in
+        2 * images.count { after.margins[$0] > 0 } >= images.count
+      }.keys)
+  }
+
   /// The largest log odds that a discriminant gives each image.
   private static func logOdds(
-    _ infected: Infected, _ after: Answers, _ labels: [Int32], seeds: [[Bool]]
+    _ infected: Infected, _ after: Answers, _ labels: [Int32], seeds: [[Bool]], known: Set<Int32>
   ) -> [Double] {
     var best = [Double](repeating: -certain, count: labels.count)
     func points(_ further: [Float]? = nil) -> FeaturePoints? {
@@ -117,10 +128,7 @@ public struct Identification: Sendable {
     }
     for start in seeds { seek(start) }
     guard !best.contains(where: { $0 > 0 }) else { return best }
-    for (label, images) in Dictionary(grouping: labels.indices, by: { labels[$0] }).sorted(by: {
-      $0.key < $1.key
-    })
-    where 2 * images.count(where: { after.margins[$0] > 0 }) >= images.count {
+    for label in known.sorted() {
       for start in seeds { seek(labels.indices.map { start[$0] && labels[$0] == label }) }
     }
     return best
