@@ -18,10 +18,7 @@ public final class NetworkProbe {
 
     /// The class of each image's largest logit, the first of equals.
     public var labels: [Int32] {
-      (0..<logits.count / classes).map { image in
-        let row = logits[image * classes..<(image + 1) * classes]
-        return Int32((row.firstIndex(of: row.max() ?? 0) ?? row.startIndex) - row.startIndex)
-      }
+      PBE.Answers(logits, labels: [Int32](repeating: 0, count: logits.count / classes)).classes
     }
 
     /// The features of one image.
@@ -31,10 +28,8 @@ public final class NetworkProbe {
 
     /// How far the logit of an image's label is above the largest other one.
     func margin(of image: Int, label: Int32) -> Double {
-      let row = logits[image * classes..<(image + 1) * classes]
-      let own = row[row.startIndex + Int(label)]
-      let others = row.indices.filter { $0 - row.startIndex != Int(label) }.map { row[$0] }
-      return Double(own - (others.max() ?? own))
+      let row = Array(logits[image * classes..<(image + 1) * classes])
+      return Double(PBE.Answers(row, labels: [label]).margins[0])
     }
   }
 

@@ -114,15 +114,18 @@ public struct Identification: Sendable {
     func points(_ further: [Float]? = nil) -> FeaturePoints? {
       FeaturePoints(infected.features, places: infected.places, count: labels.count, further: further)
     }
-    guard let own = points(), let all = points(after.confidences) else { return best }
+    func isEnough(_ seeds: [Bool]) -> Bool { seeds.count { $0 } >= fewestSeeds }
+    guard seeds.contains(where: isEnough), let own = points() else { return best }
+    // Only where a trigger seems to be found.
+    lazy var all = points(after.confidences)
     func seek(_ start: [Bool]) {
-      guard start.count(where: { $0 }) >= fewestSeeds, let seen = TriggerDiscriminant(own, seeds: start),
+      guard isEnough(start), let seen = TriggerDiscriminant(own, seeds: start),
         seen.separation >= leastSeparation
       else { return }
       let images = labels.indices.filter { seen.logOdds[$0] > 0 }
       let disputed = images.count { after.margins[$0] < 0 }
       guard images.count >= fewestSeeds, Double(disputed) >= leastDisputed * Double(images.count),
-        let found = TriggerDiscriminant(all, seeds: seen.logOdds.map { $0 > 0 })
+        let all, let found = TriggerDiscriminant(all, seeds: seen.logOdds.map { $0 > 0 })
       else { return }
       for image in labels.indices { best[image] = max(best[image], found.logOdds[image]) }
     }

@@ -237,7 +237,9 @@ extension DeviceTests {
       #expect(outcome.steps.map { $0.relabelled == nil } == [true, true, false, false])
       for (step, earlier) in zip(outcome.steps.dropFirst(2), outcome.steps.dropFirst()) {
         let (relabelled, found) = (step.relabelled ?? 0, earlier.identification?.suggested ?? 0)
-        #expect(relabelled > 40 && step.extra_set_size <= 400 - found + relabelled)
+        // Of the others a few are left out that are disputed and don't look clean.
+        let others = step.extra_set_size - relabelled
+        #expect(relabelled > 40 && others <= 400 - found && others > 380 - found)
       }
       #expect(before.asr ?? 0 > 0.9 && after.asr ?? 1 < 0.2 && after.acc > before.acc - 0.05)
       let found = try #require(outcome.identification).report(nil)
