@@ -61,6 +61,8 @@ public struct DeviceDescription: Sendable, Equatable {
   public var uuid: String?, pci: String?
   /// What an opened device's products round their inputs to.
   public var precision = Precision.fp32
+  /// What an opened OpenCL device computes with; `nil` for the CPU, which has no choice.
+  public var choices: KernelChoices?
 
   /// Creates a description.
   public init(

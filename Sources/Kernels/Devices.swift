@@ -15,15 +15,19 @@ public enum Devices {
   /// `device` where the device has none such, and `usage` for a wrong variable.
   ///
   /// A GPU is tuned the first time that it is opened, which takes half a minute: `notice` says so, and tells what goes
-  /// wrong with it; `progress` gets what is being tried and the share that is done, and may throw to stop.
+  /// wrong with it; `progress` gets what is being tried and the share that is done, and may throw to stop. A run that goes
+  /// on gives the `choices` of its checkpoint, which go before what the device is tuned to.
   public static func open(
-    _ name: String, precision: Precision? = nil, notice: (String) -> Void = printNotice,
+    _ name: String, precision: Precision? = nil, choices: KernelChoices? = nil,
+    notice: (String) -> Void = printNotice,
     progress: (String, Double) throws -> Void = { _, _ in }
   ) throws -> any Backend {
     let precision = try precision ?? Precision.requested()
     guard let device = try openCLDevice(name, notice: notice) else { return try openCPU(precision) }
     return try withoutActuallyEscaping(notice) { notice in
-      let tuning = try AutomaticTuning(notice: notice).tuning(for: device, progress: progress)
+      let tuning =
+        try choices?.tuning(for: device, notice: notice)
+        ?? AutomaticTuning(notice: notice).tuning(for: device, progress: progress)
       return try OpenCLBackend(
         device, tuning: tuning,
         tensorCores: TensorCores(precision, environment: ProcessInfo.processInfo.environment))

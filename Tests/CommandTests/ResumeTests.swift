@@ -43,6 +43,44 @@ extension CommandTests {
       #expect(again.output == resumed.output && !again.error.contains("epoch"))
     }
 
+    /// A device that is tuned while a run is interrupted: the run goes on with the kernels that it began with.
+    @Test func retunedDevice() throws {
+      let cache = folder["cache"]
+      let environment = ["PBE_GPU_CACHE": cache]
+      let whole = try Program.succeed(infect("whole", "opencl:0"), environment: environment)
+      let run = try Program.start(infect("part", "opencl:0"), environment: environment)
+      #expect(run.wait { run.error.contains("epoch 1/3") }, "\(run.error)")
+      kill(run.process.processIdentifier, SIGTERM)
+      #expect(run.finish().status == 75)
+
+      // The tuning that is found here is the untuned choice; other kernels are put in its place.
+      _ = try Program.succeed(
+        ["tune", "--device", "opencl:0", "--seconds", "1"], environment: environment)
+      let name = try #require(
+        FileManager.default.contentsOfDirectory(atPath: "\(cache)/tuning").first { $0.hasSuffix(".json") })
+      let file = URL(fileURLWithPath: "\(cache)/tuning/\(name)")
+      var tuning = try #require(
+        try JSONSerialization.jsonObject(with: Data(contentsOf: file)) as? [String: Any])
+      var families = try #require(tuning["families"] as? [String: [String: Any]])
+      for name in families.keys where name.hasPrefix("convolution3x3") {
+        var parameters = try #require(families[name]?["parameters"] as? [String: Any])
+        #expect(parameters["algorithm"] as? String == "registers")
+        parameters["algorithm"] = "winograd"
+        families[name]?["parameters"] = parameters
+      }
+      tuning["families"] = families
+      try JSONSerialization.data(withJSONObject: tuning).write(to: file)
+      let retuned = try Program.succeed(infect("retuned", "opencl:0"), environment: environment)
+      #expect(
+        folder.bytes("retuned/model.safetensors") != folder.bytes("whole/model.safetensors"),
+        "the kernels don't differ: \(retuned.error)")
+
+      let resumed = try Program.succeed(infect("part", "opencl:0", ["--resume"]), environment: environment)
+      #expect(!resumed.error.contains("warning"), "\(resumed.error)")
+      #expect(folder.bytes("part/model.safetensors") == folder.bytes("whole/model.safetensors"))
+      #expect(try resumed.json()["metrics"] as? NSDictionary == whole.json()["metrics"] as? NSDictionary)
+    }
+
     private func erase(_ output: String, _ options: [String]) -> [String] {
       ["erase", victim.model, "--attack", victim.attack, "--seed", "3", "--batch", "2", "--json"]
         + victim.data + ["--output", folder[output]] + options

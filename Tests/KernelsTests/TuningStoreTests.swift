@@ -77,6 +77,31 @@ import Testing
     #expect(off.file(for: device) == nil)
   }
 
+  /// What a checkpoint keeps of a device's kernels is what the device gets again, tuned or not; what can't be had again is
+  /// told.
+  @Test func choicesAreKept() throws {
+    defer { remove() }
+    #expect(store.store([Self.finding(.matrixProduct)], for: device))
+    let notices = Notices()
+    func again(_ tuning: OpenCLTuning?, _ more: [String: String] = [:]) throws -> OpenCLTuning? {
+      let used = try OpenCLBackend(device, tuning: tuning)
+      let choices = try JSONDecoder().decode(
+        KernelChoices.self, from: JSONEncoder().encode(try #require(used.device.choices)))
+      #expect(choices == used.device.choices)
+      return try choices.tuning(
+        for: device, environment: environment.merging(more) { $1 }, notice: notices.add)
+    }
+    let tuned = try #require(try store.stored(for: device))
+    #expect(try again(tuned)?.products == tuned.products)
+    #expect(try again(nil)?.products == OpenCLTuning(device.limits).products)
+    #expect(notices.all.isEmpty)
+    #expect(try again(tuned, ["PBE_GPU_KERNELS": "cpu"]) == nil)
+    #expect(notices.all.count == 1 && notices.all[0].contains("PBE_GPU_KERNELS"))
+    let byHand = try OpenCLTuning(device.limits, environment: ["PBE_GPU_KERNELS": "gpu"])
+    #expect(try again(byHand) == nil)
+    #expect(notices.all.count == 2 && notices.all[1].contains("other kernels"))
+  }
+
   @Test func theFilesNameIsPlain() throws {
     let name = try #require(store.file(for: device)).lastPathComponent
     #expect(name.hasPrefix("v\(OpenCLTuner.version)-") && name.hasSuffix(".json"))

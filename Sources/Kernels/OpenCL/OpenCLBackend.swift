@@ -26,7 +26,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     return OpenCLDevice.all.devices.map { device in
       var description = device.description
       // A wrong PBE_GPU_KERNELS is told where the device is opened.
-      if let tuning = try? store.stored(for: device) { description.kernels = tuning.words + "; tuned" }
+      if let tuning = try? store.stored(for: device) { description.kernels = tuning.words }
       return description
     }
   }
@@ -55,7 +55,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     if let tensorCores { chosen.use(tensorCores) }
     self.tuning = chosen
     var device = hardware.description
-    device.kernels = chosen.words + (tuning == nil ? "" : "; tuned")
+    device.kernels = chosen.words
+    device.choices = KernelChoices(chosen, of: hardware)
     device.precision = tensorCores?.precision ?? .fp32
     self.device = device
     alignment = max(512, hardware.baseAlignment)

@@ -13,6 +13,8 @@ struct OpenCLTuning: Sendable {
   private(set) var products: [ProductFamily: ProductParameters]
   /// The matrix units to use; `nil`: products are computed in fp32.
   private(set) var tensorCores: TensorCores?
+  /// Where the parameters are from, in words; `nil` for the untuned choice.
+  var origin: String?
   /// With ``tensorCores``: the parameters of the families that use them, for the shapes that they can.
   private(set) var tensorCoreProducts: [ProductFamily: ProductParameters] = [:]
 
@@ -118,7 +120,9 @@ struct OpenCLTuning: Sendable {
   }
 
   /// The choices in words.
-  var words: String {
+  var words: String { algorithms + (origin.map { "; \($0)" } ?? "") }
+
+  private var algorithms: String {
     let chosen = parameters(.convolution3x3)
     if let tensorCores {
       return "\(tensorCores.precision.rawValue) on \(tensorCores.isEmulated ? "emulated " : "")tensor cores, "

@@ -263,7 +263,8 @@ public final class DefenseSession {
 
   private func save() throws {
     guard let file, let identity else { return }
-    var checkpoint = RunCheckpoint(identity, device: weights.backend.device.identifier)
+    let device = weights.backend.device
+    var checkpoint = RunCheckpoint(identity, device: device.identifier, choices: device.choices)
     if let trainer {
       try trainer.save(to: &checkpoint, as: "model")
     } else {

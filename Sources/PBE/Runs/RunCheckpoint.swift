@@ -10,7 +10,9 @@ public struct RunCheckpoint: Sendable {
   /// Whose it is.
   public let identity: RunIdentity
   /// The device that it was written on: on another one the run goes on, but not bit for bit.
-  public private(set) var device: String
+  public let device: String
+  /// The kernels that it was made with; `nil` where the device has no choice.
+  public let choices: KernelChoices?
   /// The file that it was read from.
   private let place: String
   private var tensors = StateDictionary()
@@ -20,20 +22,23 @@ public struct RunCheckpoint: Sendable {
   private static let remedy = "delete the file to start over"
 
   /// An empty checkpoint of a run on a device.
-  public init(_ identity: RunIdentity, device: String) {
+  public init(_ identity: RunIdentity, device: String, choices: KernelChoices? = nil) {
     self.identity = identity
     self.device = device
+    self.choices = choices
     place = "checkpoint"
   }
 
   // MARK: - Contents
 
   /// Remembers how far the run is. Throws `internal` when the value can't be encoded.
-  public mutating func setProgress(_ value: some Encodable) throws {
+  public mutating func setProgress(_ value: some Encodable) throws { progress = try Self.text(value) }
+
+  private static func text(_ value: some Encodable) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    do { progress = String(decoding: try encoder.encode(value), as: UTF8.self) } catch {
-      throw PBEError(.internal, "the run's progress can't be encoded: \(error)")
+    do { return String(decoding: try encoder.encode(value), as: UTF8.self) } catch {
+      throw PBEError(.internal, "the run's state can't be encoded: \(error)")
     }
   }
 
@@ -103,6 +108,7 @@ public struct RunCheckpoint: Sendable {
       "format_version": Self.version, "kind": "checkpoint", "settings": identity.text, "progress": progress,
       "device": device,
     ]
+    metadata["kernels"] = try choices.map(Self.text)
     metadata["checksum"] = Self.checksum(tensors, metadata)
     try Safetensors.write(tensors, metadata: metadata, to: path)
   }
@@ -121,7 +127,7 @@ public struct RunCheckpoint: Sendable {
   }
 
   /// Reads the checkpoint at `path`, whosever it is. Throws `missingInput`, and `badData` when it is damaged.
-  static func read(_ path: String) throws -> RunCheckpoint {
+  public static func read(_ path: String) throws -> RunCheckpoint {
     let file = try Checkpoint.load(path)
     let metadata = file.metadata
     guard metadata["kind"] == "checkpoint", metadata["format_version"] == version else {
@@ -134,15 +140,21 @@ public struct RunCheckpoint: Sendable {
     }
     return RunCheckpoint(
       identity: try RunIdentity(text: metadata["settings"] ?? "", place: path),
-      device: metadata["device"] ?? "", place: path, tensors: file.state,
+      device: metadata["device"] ?? "",
+      // Another version's choices would be refused as those of other kernels.
+      choices: metadata["kernels"].flatMap {
+        try? JSONDecoder().decode(KernelChoices.self, from: Data($0.utf8))
+      }, place: path, tensors: file.state,
       progress: metadata["progress"] ?? "")
   }
 
   private init(
-    identity: RunIdentity, device: String, place: String, tensors: StateDictionary, progress: String
+    identity: RunIdentity, device: String, choices: KernelChoices?, place: String, tensors: StateDictionary,
+    progress: String
   ) {
     self.identity = identity
     self.device = device
+    self.choices = choices
     self.place = place
     self.tensors = tensors
     self.progress = progress

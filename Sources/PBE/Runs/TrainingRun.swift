@@ -201,7 +201,8 @@ public final class TrainingRun {
   private var seenOfEpoch: Int { min(images, trainer.position.stepsOfEpoch * trainer.settings.batch) }
 
   private func save() throws {
-    var checkpoint = RunCheckpoint(identity, device: trainer.weights.backend.device.identifier)
+    let device = trainer.weights.backend.device
+    var checkpoint = RunCheckpoint(identity, device: device.identifier, choices: device.choices)
     try trainer.save(to: &checkpoint, as: "model")
     var progress = done
     progress.position = trainer.position

@@ -93,7 +93,8 @@ struct InfectCommand: ParsableCommand {
   }
 
   func run() throws {
-    let (backend, log) = try common.open()
+    let paths = RunFiles(output, record: "infect.json")
+    let (backend, log) = try common.open(resuming: resume ? paths.checkpoint : nil)
     if attack.attack != nil { try data.refusePoisoned("leave --attack away") }
     let isPoisoned = try attack.attack == nil && data.poisonedAttack() != nil
     let set = try TrainingSet.load(data, attack: isPoisoned ? nil : attack.load(seed: common.seed))
@@ -103,7 +104,6 @@ struct InfectCommand: ParsableCommand {
       architecture, width: width, classes: training.classes, channels: training.channels,
       height: training.height, imageWidth: training.width, mean: mean?.values.map(Float.init) ?? [],
       deviation: std?.values.map(Float.init) ?? [])
-    let paths = RunFiles(output, record: "infect.json")
     let identity = try RunIdentity(
       InfectionSettings(
         architecture: architecture.rawValue, width: specification.width, mean: specification.mean,

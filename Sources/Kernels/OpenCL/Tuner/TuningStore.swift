@@ -82,6 +82,7 @@ struct TuningStore: Sendable {
     guard refused.isEmpty else {
       return .unusable("it has impossible parameters for " + refused.map(\.rawValue).joined(separator: ", "))
     }
+    tuning.origin = "tuned"
     return .tuned(tuning)
   }
 

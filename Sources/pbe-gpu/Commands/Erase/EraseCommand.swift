@@ -70,7 +70,8 @@ struct EraseCommand: ParsableCommand {
   }
 
   func run() throws {
-    let (backend, log) = try common.open()
+    let paths = files
+    let (backend, log) = try common.open(resuming: resume ? paths.checkpoint : nil)
     let test = try data.test()
     let file = try model.load(for: test)
     let attackFile = try attack.map { try AttackFile.load($0) } ?? data.poisonedAttack()
@@ -78,7 +79,6 @@ struct EraseCommand: ParsableCommand {
     let set = try trainingSet(attackFile)
     let relapse = try relapseSet(set)
     let plan = defense.plan(flips: data.flips, seed: common.seed)
-    let paths = files
     let settings = ErasureSettings(
       defense: plan, model_checksum: file.state.checksum, dataset: data.dataset.rawValue,
       data_checksum: set.images.checksum, test_checksum: test.checksum, attack: try attackFile?.encoded(),

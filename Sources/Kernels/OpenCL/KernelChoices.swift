@@ -1,0 +1,42 @@
+import Foundation
+
+/// Which kernels an OpenCL device computed with. A run that goes on later takes them again, however its device has been
+/// tuned in the meantime: other kernels round differently.
+public struct KernelChoices: Codable, Equatable, Sendable {
+  /// The device, its driver and its platform, as they name themselves.
+  let device: String
+  /// A hash of the kernels' text.
+  let kernels: String
+  /// They are those for a CPU.
+  let isCPU: Bool
+  /// The parameters of every family.
+  let families: [ProductFamily: ProductParameters]
+
+  init(_ tuning: OpenCLTuning, of device: OpenCLDevice) {
+    self.device = device.fingerprint
+    kernels = OpenCLCompiler.fingerprint
+    isCPU = tuning.isCPU
+    families = tuning.products
+  }
+
+  /// The same choices for a device; `nil` where they can't be the same, with the reason as a notice. What
+  /// `PBE_GPU_KERNELS` chooses goes first. Throws only for a wrong `PBE_GPU_KERNELS`.
+  func tuning(
+    for device: OpenCLDevice, environment: [String: String] = ProcessInfo.processInfo.environment,
+    notice: (String) -> Void
+  ) throws -> OpenCLTuning? {
+    var tuning = try OpenCLTuning(device.limits, environment: environment)
+    func refuse(_ why: String) -> OpenCLTuning? {
+      notice("warning: the checkpoint's kernels are not used, the result will differ by rounding: \(why)")
+      return nil
+    }
+    if self == KernelChoices(tuning, of: device) { return tuning }
+    if TuningStore.chosenByHand(environment) { return refuse("PBE_GPU_KERNELS chooses others") }
+    guard self.device == device.fingerprint else { return refuse("they are of another device or driver") }
+    guard kernels == OpenCLCompiler.fingerprint, isCPU == tuning.isCPU, tuning.use(families).isEmpty else {
+      return refuse("they are of other kernels")
+    }
+    tuning.origin = "as in the checkpoint"
+    return tuning
+  }
+}
