@@ -76,13 +76,17 @@ final class OpenCLCompiler {
     let options = Self.options(variant)
     let source = Self.source(variant)
     let key = key(variant)
-    let program: OpenCLHandle
-    if let cached = cache.load(key).flatMap({ load($0, options) }) {
-      program = cached
-    } else {
-      program = try build(source, options)
-      if let binary = binary(of: program) { cache.store(binary, key) }
+    func cached() -> OpenCLHandle? { cache.load(key).flatMap { load($0, options) } }
+    func compiled() throws -> OpenCLHandle {
+      let turn = cache.turn()
+      return try withExtendedLifetime(turn) {
+        if let program = cached() { return program }
+        let program = try build(source, options)
+        if let binary = binary(of: program) { cache.store(binary, key) }
+        return program
+      }
     }
+    let program = try cached() ?? compiled()
     programs[variant] = program
     return program
   }

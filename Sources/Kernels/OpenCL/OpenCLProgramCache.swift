@@ -31,6 +31,15 @@ struct OpenCLProgramCache: Sendable {
     _ = CacheFolder.store(Self.header(key) + Self.bytes(FNV1a.hash(binary)) + binary, at: file)
   }
 
+  /// Waits for its turn to compile: of many processes that start at once one compiles, and the others find its program.
+  /// Also, PoCL 3.1 fails now and then when several processes compile the same text. A minute without a turn, or no folder
+  /// to keep a lock in, is no reason not to compile.
+  func turn() -> FileLock? {
+    folder.flatMap {
+      try? FileLock.acquire($0.url.appendingPathComponent("compiling.lock"), patience: 60, every: 0.02)
+    }
+  }
+
   private func file(_ key: String) -> URL? {
     folder?.url.appendingPathComponent("program-" + FNV1a.hex(FNV1a.hash(key.utf8)) + ".bin")
   }

@@ -1,0 +1,34 @@
+import Foundation
+
+/// A file in the cache folder that one user at a time has locked. The system gives the lock back when the process ends,
+/// however it ends.
+final class FileLock {
+  let descriptor: Int32
+
+  private init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+  deinit { close(descriptor) }
+
+  /// Makes and locks a file, waiting at most `patience` seconds for another user, with calls of `waiting` between looks.
+  /// `nil` when the other kept it. Throws `cannotCreate` when the folder can't be written, and what `waiting` throws.
+  static func acquire(
+    _ file: URL, patience: Double, every interval: Double = 0.1, waiting: () throws -> Void = {}
+  ) throws -> FileLock? {
+    try? FileManager.default.createDirectory(
+      at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+    let descriptor = open(file.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else {
+      throw PBEError(
+        .cannotCreate, "the file can't be created (\(String(cString: strerror(errno))))", at: file.path,
+        remedy: "set PBE_GPU_CACHE to a folder that you may write to")
+    }
+    let lock = FileLock(descriptor)
+    let deadline = ContinuousClock.now + .seconds(patience)
+    while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+      guard errno == EWOULDBLOCK || errno == EINTR, ContinuousClock.now < deadline else { return nil }
+      try waiting()
+      Thread.sleep(forTimeInterval: interval)
+    }
+    return lock
+  }
+}
