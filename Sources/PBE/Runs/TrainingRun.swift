@@ -148,6 +148,8 @@ public final class TrainingRun {
         observer.saved()
         observer.prepared(line)
       })
+    // What came before the first epoch tells nothing about how long an epoch takes.
+    let prepared = clock.now
     // What an interruption may have left to do for the last epoch.
     try measure(observer)
     while !isFinished {
@@ -156,7 +158,7 @@ public final class TrainingRun {
       observer.saved()
       try measure(observer)
       guard let epoch = history.last else { return }
-      let spent = (clock.now - start).seconds
+      let spent = (clock.now - prepared).seconds
       try observer.finished(
         Report(
           epoch: epoch, imagesPerSecond: speed,
