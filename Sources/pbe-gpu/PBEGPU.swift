@@ -27,6 +27,7 @@ struct PBEGPU: ParsableCommand {
 @main
 enum Main {
   static func main() {
+    openStandardStreams()
     Interruption.watch()
     do {
       var command = try parse()
@@ -41,6 +42,13 @@ enum Main {
     } catch {
       end(PBEError(.internal, "\(error)", remedy: "this is a defect of pbe-gpu: report it, with the command"))
     }
+  }
+
+  /// A stream that the caller closed would be the first file that is opened, and get what is printed. Printing results to
+  /// a closed standard output is still an error.
+  private static func openStandardStreams() {
+    for (stream, mode) in [(STDIN_FILENO, O_RDONLY), (STDOUT_FILENO, O_RDONLY), (STDERR_FILENO, O_WRONLY)]
+    where fcntl(stream, F_GETFD) < 0 { _ = open("/dev/null", mode) }
   }
 
   /// The command that the arguments name. Throws `usage` for wrong ones, and the parser's own errors for help.

@@ -130,6 +130,36 @@ extension CommandTests {
           == NSDictionary(dictionary: timeless(try whole.json()) as? [String: Any] ?? [:]))
     }
 
+    /// Stopped after the last step, before the results are written: the model is the purified one all the same.
+    @Test(arguments: [
+      ["--recipe", "auto", "--learning-rate", "0.002"], ["--recipe", "paper", "--epochs", "1"],
+      ["--method", "fine-tuning", "--epochs", "2", "--clean-fraction", "0.5"],
+      ["--method", "distillation", "--epochs", "2", "--clean-fraction", "0.5"],
+    ])
+    func stoppedAtTheEnd(options: [String]) throws {
+      let options = options + ["--device", "cpu"]
+      let whole = try Program.succeed(erase("whole", options))
+      let obstacle = folder["part/report.json"]
+      try FileManager.default.createDirectory(atPath: obstacle, withIntermediateDirectories: true)
+      try Program.fail(73, ["report.json"], erase("part", options))
+      try FileManager.default.removeItem(atPath: obstacle)
+      let resumed = try Program.succeed(erase("part", options + ["--resume"]))
+      #expect(folder.bytes("part/model.safetensors") == folder.bytes("whole/model.safetensors"))
+      #expect(try resumed.json()["after"] as? NSDictionary == whole.json()["after"] as? NSDictionary)
+    }
+
+    /// A record tells of the model beside it, or there is none.
+    @Test func recordOfAnotherRun() throws {
+      _ = try Program.succeed(infect("mine", "cpu"))
+      let obstacle = folder["mine/attack.json"]
+      try FileManager.default.removeItem(atPath: obstacle)
+      try FileManager.default.createDirectory(atPath: obstacle, withIntermediateDirectories: true)
+      try Program.fail(73, ["attack.json"], infect("mine", "cpu", ["--epochs", "4"]))
+      try FileManager.default.removeItem(atPath: obstacle)
+      try Program.fail(
+        64, ["checkpoint belongs to another run", "epochs is 4, not 3"], infect("mine", "cpu", ["--resume"]))
+    }
+
     @Test func cleanModel() throws {
       let result = try Program.succeed(
         infect("clean", "cpu", ["--attack", "none", "--evaluate-every", "2"]))

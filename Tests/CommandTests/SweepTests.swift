@@ -100,6 +100,42 @@ extension CommandTests {
       #expect(epochs.reduce(0, +) == 1, "\(results.map(\.error))")
     }
 
+    /// Whoever stops or kills a cell's process, and not the sweep, finds the cell as it would after stopping the sweep.
+    @Test(arguments: [(Int32(SIGTERM), Int32(75)), (Int32(SIGKILL), Int32(69))]) func childIsStopped(
+      signal: Int32, code: Int32
+    ) throws {
+      let file = try folder.write(
+        "long.yaml",
+        """
+        output: "\(folder["runs"])"
+        defaults: {dataset: mnist, data: "\(victim.folder.path)", device: cpu, architecture: mnist-net, width: 4,
+          epochs: 10000, batch: 16, no-augment: true}
+        axes: {attack: [badnet]}
+        """)
+      let run = try Program.start(["sweep", file])
+      let events = folder["runs/badnet/events.jsonl"]
+      func lines() -> [String] {
+        (try? String(contentsOfFile: events, encoding: .utf8))?.split(separator: "\n").map(String.init) ?? []
+      }
+      #expect(run.wait { lines().contains { $0.contains("\"checkpoint\"") } }, "\(run.error)")
+      let start = try #require(JSONSerialization.jsonObject(with: Data(lines()[0].utf8)) as? [String: Any])
+      kill(pid_t(try #require(start["process"] as? Int)), signal)
+      let result = run.finish()
+      #expect(result.status == code && result.error.contains("badnet failed"), "\(result.error)")
+      #expect(try states() == ["badnet": "started"])
+    }
+
+    /// The lock is not the first file that is opened, which would be the child's standard input.
+    @Test func closedStreams() throws {
+      let arguments = try plan() + ["--only", "infect/badnet"]
+      let result = try Program.run(arguments, shell: "exec \"$0\" \"$@\" 0<&- 2>&-")
+      #expect(result.status == 0)
+      let events = try String(contentsOfFile: folder["runs/infect/badnet/events.jsonl"], encoding: .utf8)
+      #expect(events.split(separator: "\n").allSatisfy { $0.hasPrefix("{") }, "\(events)")
+      let closed = try Program.run(["devices"], shell: "exec \"$0\" \"$@\" >&-")
+      #expect(closed.status == 74 && closed.error.contains("standard output"), "\(closed.error)")
+    }
+
     @Test func batchScript() throws {
       let arguments = try plan()
       let path = try Program.succeed(
@@ -132,6 +168,8 @@ extension CommandTests {
       try Program.fail(
         66, ["no sbatch"], arguments + ["--submit", "slurm"], environment: ["PATH": "/nowhere"])
       try Program.fail(64, ["exclude each other"], arguments + ["--write-only", "--list"])
+      try Program.fail(
+        64, ["line breaks"], arguments + ["--write-only", "--output", folder["runs\nrm"]])
       // What is finished is not submitted.
       let sbatch = try folder.write("sbatch", "#!/bin/sh\necho 17\n")
       try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: sbatch)

@@ -245,7 +245,23 @@ public final class DefenseSession {
       passed += 1
       return journal.entries[passed - 1]
     }
-    guard let checkpoint else { return nil }
+    try restore()
+    return nil
+  }
+
+  /// Ends the defense: its model is what it was at the journal's end, also where the journal had all of it and nothing was
+  /// left to do.
+  public func settle() throws {
+    guard passed == journal.entries.count else {
+      throw PBEError(
+        .badData, "the checkpoint has more than this run does", at: file,
+        remedy: "delete the file to start over")
+    }
+    try restore()
+  }
+
+  private func restore() throws {
+    guard let checkpoint else { return }
     self.checkpoint = nil
     if let trainer, trainers == journal.trainers {
       try trainer.restore(from: checkpoint, as: "model", at: journal.position)
@@ -253,7 +269,6 @@ public final class DefenseSession {
     } else {
       try checkpoint.restore(weights, from: "model/network")
     }
-    return nil
   }
 
   private func note(_ entry: Entry) {

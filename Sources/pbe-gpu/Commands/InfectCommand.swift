@@ -147,6 +147,7 @@ struct InfectCommand: ParsableCommand {
         "created_by": "pbe-gpu \(PBEGPU.version) infect", "dataset": data.dataset.rawValue,
         "seed": String(common.seed), "precision": backend.device.precision.rawValue,
       ]
+      paths.removeRecord()
       try ModelFile.save(weights, specification, provenance: provenance, to: paths.model)
       if let file { try VictimTraining.save(file, in: output, provenance: provenance) }
       let record = InfectionRecord(

@@ -70,5 +70,8 @@ struct RunFiles {
   /// What to do after an interruption.
   var remedy: String { "the same command with --resume goes on from \(checkpoint)" }
 
+  /// Before the model is written: the record of another run must not be taken for that of this model.
+  func removeRecord() { unlink(record) }
+
   func removeCheckpoint() { try? FileManager.default.removeItem(atPath: checkpoint) }
 }

@@ -69,11 +69,21 @@ struct SweepFileTests {
     ("axes: {a: {x: {output: y}}}", "for the sweep"), ("defaults: {--width: 3}\naxes: {a: [1]}", "no option"),
     ("axes: {a: [1]}\nbaseline: {a: [1, 1]}", "one label"), ("axes: {a: [1]}\naxes: {a: [1]}", "plan.yaml"),
     ("a: &a [1]\nb: *c", "line"),
+    ("axes: {a: {x: {}, x-y: {}}, b: {y-z: {}, z: {}}}", "two cells the name x-y-z: {a: x, b: y-z}"),
+    ("axes: {a: [x], b: [y-z]}\ninclude: [{a: x-y, b: z}]", "two cells the name x-y-z"),
+    (Self.manyAliases, "aliases"),
+    ("axes: {a: [1], b: [1]}\ninclude: [{a: \(Self.manyLabels), b: \(Self.manyLabels)}]", "too many cells"),
   ]) func mistakes(text: String, part: String) throws {
     let error = #expect(throws: PBEError.self) { try load(text) }
     #expect(error?.kind == .badData)
     #expect(error?.description.contains(part) ?? false, "\(String(describing: error))")
   }
+
+  /// As a key, it would be compared for centuries.
+  private static let manyAliases =
+    "a0: &a0 [x, x]\n" + (1..<40).map { "a\($0): &a\($0) [*a\($0 - 1), *a\($0 - 1)]\n" }.joined()
+    + "? *a39\n: 1\n"
+  private static let manyLabels = "[\((0..<3000).map(String.init).joined(separator: ","))]"
 
   private static let chain = """
     defaults: {dataset: mnist, data: here}
@@ -139,6 +149,14 @@ struct SweepFileTests {
     ("steps: {s: {options: {model: '${s}'}}}\naxes: {a: [1]}", "the step s"),
     ("steps: {s: {width: 3}}\naxes: {a: [1]}", "s, width is unknown"),
     ("steps: {s: {}}\naxes: {a: [1]}\ninclude: [{a: 1, options: {width: 3}}]", "can't set options"),
+    (
+      "axes: {a: {x: {}, x-y: {}}, b: {y-z: {}, z: {}}}\nsteps: {s: {axes: [a, b]}}",
+      "two cells the name s/x-y-z"
+    ),
+    (
+      "axes: {a: [1], b: [1]}\ninclude: [{a: \(manyLabels), b: \(manyLabels)}]\nsteps: {s: {axes: [a, b]}}",
+      "too many cells"
+    ),
     ("axes: {}", "at least one axis"), ("steps: {../s: {}}\naxes: {a: [1]}", "no name"),
   ]) func mistakesInChains(text: String, part: String) throws {
     let error = #expect(throws: PBEError.self) { try load(text) }
@@ -198,6 +216,22 @@ struct SweepFileTests {
       try AtomicFile.write(#"{"metrics": {"acc": 0.85}, "seconds": 3}"#, to: folder.recordPath)
       try folder.keep()
       #expect(try folder.state == .finished)
+      // What is damaged does not take the place of what is kept.
+      let path = try #require(folder.keptPath)
+      let kept = FileManager.default.contents(atPath: path)
+      try AtomicFile.write("", to: folder.recordPath)
+      #expect { try folder.keep() } throws: { ($0 as? PBEError)?.kind == .badData }
+      #expect(FileManager.default.contents(atPath: path) == kept)
+      try AtomicFile.write(#"{"metrics": {"acc": 0.85}, "seconds": 4}"#, to: folder.recordPath)
+      try AtomicFile.write("{", to: folder.path + "/cell.json")
+      #expect { try folder.state } throws: { ($0 as? PBEError)?.kind == .badData }
+      // Nobody knows the options of a run that the sweep did not make.
+      try FileManager.default.removeItem(atPath: folder.path + "/cell.json")
+      try folder.keep()
+      #expect(try folder.state == .finished && FileManager.default.contents(atPath: path) == kept)
+      try folder.write(status: 0)
+      try folder.keep()
+      #expect(FileManager.default.contents(atPath: path) != kept)
       let values = try folder.values(.finished)
       try FileManager.default.removeItem(atPath: folder.path)
       #expect(try folder.state == .recorded)
@@ -209,7 +243,6 @@ struct SweepFileTests {
       #expect(
         try SweepCellFolder(other, output: output, records: records).state == .changed)
       // A damaged record is not taken for none.
-      let path = try #require(folder.keptPath)
       try AtomicFile.write("{}", to: path)
       #expect { try folder.state } throws: { ($0 as? PBEError)?.kind == .badData }
     }

@@ -34,7 +34,7 @@ public final class CellLock {
 
   /// Whether a process has the lock.
   static func isHeld(_ folder: String) -> Bool {
-    let descriptor = open(path(folder), O_RDONLY | O_CLOEXEC)
+    let descriptor = open(path(folder), O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { return false }
     defer { close(descriptor) }
     return flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK

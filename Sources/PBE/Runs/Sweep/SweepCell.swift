@@ -142,7 +142,7 @@ public struct SweepCellFolder: Sendable {
   /// How far the cell is. Throws `badData` when its kept record can't be read.
   public var state: State {
     get throws {
-      let own = record
+      let own = try record
       if isComplete(after: own?.status) {
         return own.map(fits) ?? true ? .finished : .changed
       }
@@ -209,10 +209,16 @@ public struct SweepCellFolder: Sendable {
     return result
   }
 
-  /// Keeps the record of a finished cell for good, where that is asked for. Throws as ``AtomicFile`` does.
+  /// Keeps the record of a finished cell for good, where that is asked for; not one that the sweep did not make: nobody
+  /// knows its options. Throws `badData` for a record that is no JSON, and as ``AtomicFile`` does.
   public func keep() throws {
-    guard let keptPath, try state == .finished, InputFile.exists(recordPath) else { return }
+    guard let keptPath, try state == .finished, try self.record != nil, InputFile.exists(recordPath) else {
+      return
+    }
     let record = try InputFile.read(recordPath, limit: 1 << 28, remedy: Self.remedy)
+    guard case .object = try StrictJSON.parse(record[...], place: recordPath) else {
+      throw PBEError(.badData, "this is no record of a cell", at: recordPath, remedy: Self.remedy)
+    }
     let cell = SweepCellRecord(command: cell.command, options: cell.options, status: 0)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -228,10 +234,16 @@ public struct SweepCellFolder: Sendable {
     try AtomicFile.write(text, to: keptPath)
   }
 
-  /// What `cell.json` says; `nil` when it is missing or can't be read.
+  /// What `cell.json` says; `nil` when it is missing. Throws `badData` when it is damaged, and as ``InputFile`` does.
   public var record: SweepCellRecord? {
-    guard let bytes = try? InputFile.read(statePath, limit: 1 << 20, remedy: "") else { return nil }
-    return try? JSONDecoder().decode(SweepCellRecord.self, from: Data(bytes))
+    get throws {
+      guard InputFile.exists(statePath) else { return nil }
+      let remedy = "delete the cell's folder to run it anew"
+      let bytes = try InputFile.read(statePath, limit: 1 << 20, remedy: remedy)
+      do { return try JSONDecoder().decode(SweepCellRecord.self, from: Data(bytes)) } catch {
+        throw PBEError(.badData, "this says nothing about a cell", at: statePath, remedy: remedy)
+      }
+    }
   }
 
   /// Writes `cell.json`. Throws as ``AtomicFile`` does.

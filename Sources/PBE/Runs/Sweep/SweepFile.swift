@@ -29,7 +29,7 @@ public struct SweepFile: Sendable {
   }
 
   private var places: [String: Int] = [:]
-  private var runNames: Set<String> = []
+  private var runLabels: [String: [String: String]] = [:]
 
   private static let cellLimit = 10_000
 
@@ -101,7 +101,9 @@ public struct SweepFile: Sendable {
       try selected.forEach { try addChain(of: $0, steps, matrix, entry) }
     } else {
       let step = SweepStep(command: command ?? "infect", axes: self.axes)
-      cells = selected.map { matrix.cell(step, $0) }
+      for labels in selected where try isNew(labels, named: matrix.name(labels), axes) {
+        cells.append(matrix.cell(step, labels))
+      }
       for entry in parts["include"]?.elements ?? [] { try include(entry, step, &matrix) }
       runs = cells.indices.map { Run(name: cells[$0].name, cells: [$0]) }
     }
@@ -119,18 +121,46 @@ public struct SweepFile: Sendable {
     _ entry: SweepYAML, _ step: SweepStep, _ matrix: inout SweepMatrix
   ) throws {
     let selection = try matrix.selection(entry, isWhole: true)
-    for labels in SweepMatrix.product(matrix.axes.map { ($0.name, selection.choices[$0.name] ?? []) }) {
-      guard cells.count < Self.cellLimit else { throw entry.failure("makes too many cells") }
+    for labels in try Self.combinations(selection.choices, matrix, entry) {
       var cell = matrix.cell(step, labels)
-      if let at = cells.firstIndex(where: { $0.name == cell.name }) {
-        cell = cells[at]
-        cell.set(selection.options)
-        cells[at] = cell
-      } else {
+      if try isNew(labels, named: cell.name, entry) {
+        guard cells.count < Self.cellLimit else { throw entry.failure("makes too many cells") }
         cell.set(selection.options)
         cells.append(cell)
+      } else if let at = cells.firstIndex(where: { $0.name == cell.name }) {
+        cells[at].set(selection.options)
       }
     }
+  }
+
+  /// Every combination of labels that an entry of include names.
+  private static func combinations(
+    _ choices: [String: [String]], _ matrix: SweepMatrix, _ entry: SweepYAML
+  ) throws -> [[String: String]] {
+    let axes = matrix.axes.map { (name: $0.name, labels: choices[$0.name] ?? []) }
+    guard SweepMatrix.count(axes.map(\.labels.count)) <= cellLimit else {
+      throw entry.failure("makes too many cells")
+    }
+    return SweepMatrix.product(axes)
+  }
+
+  /// Remembers the run with these labels; false when it is there. Throws `badData` when another one has its name: labels
+  /// may have dashes in them.
+  private mutating func isNew(
+    _ labels: [String: String], named name: String, _ yaml: SweepYAML
+  ) throws -> Bool {
+    guard let known = runLabels.updateValue(labels, forKey: name) else { return true }
+    guard known == labels else { throw Self.twice(name, known, labels, yaml) }
+    return false
+  }
+
+  private static func twice(
+    _ name: String, _ first: [String: String], _ second: [String: String], _ yaml: SweepYAML
+  ) -> PBEError {
+    func words(_ labels: [String: String]) -> String {
+      labels.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }.joined(separator: ", ")
+    }
+    return yaml.failure("give two cells the name \(name): {\(words(first))} and {\(words(second))}")
   }
 
   /// The runs that an entry adds to a matrix of chains.
@@ -139,7 +169,7 @@ public struct SweepFile: Sendable {
     guard selection.options.isEmpty else {
       throw entry.failure("can't set options: say in `steps` what they belong to")
     }
-    return SweepMatrix.product(matrix.axes.map { ($0.name, selection.choices[$0.name] ?? []) })
+    return try combinations(selection.choices, matrix, entry)
   }
 
   /// Adds the run with these labels, and the cells that no earlier run has.
@@ -154,6 +184,9 @@ public struct SweepFile: Sendable {
         })
       let cell = matrix.cell(step, labels, needs: needs)
       if let at = places[cell.name] {
+        guard cells[at].labels == cell.labels else {
+          throw Self.twice(cell.name, cells[at].labels, cell.labels, yaml)
+        }
         made[step.name] = at
       } else {
         guard cells.count < Self.cellLimit else { throw yaml.failure("make too many cells") }
@@ -164,7 +197,7 @@ public struct SweepFile: Sendable {
     }
     let name = matrix.name(labels)
     // An entry of include may name a run that is there.
-    guard runNames.insert(name).inserted else { return }
+    guard try isNew(labels, named: name, yaml) else { return }
     runs.append(Run(name: name, cells: made.values.sorted()))
   }
 

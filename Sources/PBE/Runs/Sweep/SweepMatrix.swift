@@ -16,9 +16,12 @@ struct SweepMatrix {
   init(defaults: [String: SweepOption?]) { self.defaults = defaults }
 
   /// How many cells the whole matrix has; a large number when it overflows.
-  var count: Int {
-    axes.reduce(1) { count, axis in
-      let (product, overflow) = count.multipliedReportingOverflow(by: axis.labels.count)
+  var count: Int { Self.count(axes.map(\.labels.count)) }
+
+  /// How many combinations there are of so many labels on each axis; a large number when it overflows.
+  static func count(_ labels: [Int]) -> Int {
+    labels.reduce(1) { count, labels in
+      let (product, overflow) = count.multipliedReportingOverflow(by: labels)
       return overflow ? .max : product
     }
   }

@@ -30,7 +30,7 @@ public struct SweepResults {
       let state = try folder.state
       return Row(
         cell: cell, state: state, values: try folder.values(state),
-        error: state == .failed ? folder.record?.error : nil)
+        error: state == .failed ? try folder.record?.error : nil)
     }
   }
 

@@ -11,6 +11,12 @@ struct SweepYAML {
   /// Reads a file. Throws `missingInput`, or `badData` with the line.
   static func load(_ path: String) throws -> SweepYAML {
     let bytes = try InputFile.read(path, limit: 1 << 20, remedy: "name a YAML file; see docs/sweeps.md")
+    // As keys of mappings, aliases of aliases take a time that doubles with each.
+    guard aliases(in: bytes) <= aliasLimit else {
+      throw PBEError(
+        .badData, "the file has more than \(aliasLimit) aliases (*NAME)", at: path,
+        remedy: "write out what they stand for, or use defaults and axes")
+    }
     do {
       guard let text = String(validating: bytes, as: UTF8.self), let node = try Yams.compose(yaml: text)
       else {
@@ -19,6 +25,18 @@ struct SweepYAML {
       return SweepYAML(node: node, place: path, name: "the file")
     } catch let error as YamlError {
       throw PBEError(.badData, describe(error), at: path, remedy: "correct the YAML")
+    }
+  }
+
+  private static let aliasLimit = 16
+
+  /// How many aliases a text has at most: asterisks where a value may begin, with a name behind them.
+  private static func aliases(in text: [UInt8]) -> Int {
+    let before = Set(" \t\r\n,[{".utf8)
+    let after = Set(" \t\r\n,]}*".utf8)
+    return text.indices.count { at in
+      text[at] == UInt8(ascii: "*") && (at == 0 || before.contains(text[at - 1]))
+        && at + 1 < text.count && !after.contains(text[at + 1])
     }
   }
 

@@ -119,7 +119,9 @@ struct EraseCommand: ParsableCommand {
         settings: settings, settings_checksum: identity.checksum, device: backend.device, seed: common.seed,
         model: model.model, training: set, before: before)
       let agreement = try purify(session, plan, set, &record, log)
+      try session.settle()
       Terminal.shared.clear()
+      paths.removeRecord()
       try save(weights, file.specification, to: paths.model)
       try sheets?.write(
         purified: weights, agreement: agreement, training: { try set.onDevice(backend) }, to: output)

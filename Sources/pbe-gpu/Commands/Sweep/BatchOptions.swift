@@ -51,6 +51,13 @@ struct BatchOptions: ParsableArguments {
   /// Writes the script and, unless that is all, submits it. Throws `missingInput` where there is no sbatch, and `device`
   /// when it refuses.
   func submit(_ plan: SweepPlan, file: String, output: String, options: [String], _ log: Logger) throws {
+    // sbatch reads its options from comments, without a way to quote these.
+    for path in [Self.absolute(output), FileManager.default.currentDirectoryPath]
+    where path.contains(where: { $0.isNewline || "\"\\\t".contains($0) }) {
+      throw PBEError(
+        .usage, "sbatch can't take a path with quotation marks, backslashes, tabs or line breaks", at: path,
+        remedy: "use another folder")
+    }
     let sbatch = writeOnly ? "" : try Self.program("sbatch")
     let indices = try plan.unfinished()
     guard !indices.isEmpty else { return log.info("all \(plan.runs.count) runs are finished") }

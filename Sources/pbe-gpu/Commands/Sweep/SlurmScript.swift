@@ -16,12 +16,15 @@ struct SlurmScript {
 
   /// The script. Its log files have the numbers of the job and the run.
   var text: String {
+    // The file's name may be anything.
+    let name = String(name.prefix(60).map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" })
     var directives = ["job-name=pbe-gpu-\(name)", "array=\(Self.ranges(indices))"]
     if let limit = options.atOnce { directives[1] += "%\(limit)" }
     directives += ["time=\(options.time)", "cpus-per-task=\(options.cpus)"]
     if options.gpus > 0 { directives.append("gres=gpu:\(options.gpus)") }
     directives += [
-      "signal=B:USR1@90", "requeue", "open-mode=append", "output=\(Self.quoted("\(output)/slurm/%A_%a.log"))",
+      "signal=B:USR1@90", "requeue", "open-mode=append",
+      "output=\(Self.quoted(output.replacingOccurrences(of: "%", with: "%%") + "/slurm/%A_%a.log"))",
       "chdir=\(Self.quoted(FileManager.default.currentDirectoryPath))",
     ]
     let further = options.further.map { $0.hasPrefix("-") ? $0 : "--\($0)" }

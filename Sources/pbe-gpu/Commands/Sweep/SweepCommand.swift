@@ -112,7 +112,8 @@ struct SweepCommand: ParsableCommand {
     try SweepListing(results, plan).print(asJSON: json)
     if let first = failures.first {
       throw PBEError(
-        first.error.kind, "\(failures.count) of \(plan.jobs.count) cells failed",
+        first.error.kind,
+        "\(failures.count) of \(plan.jobs.count) cells failed, this one first: \(first.error.description)",
         at: first.job.folder.cell.name,
         remedy: "see \(first.job.folder.logPath); the same command tries them again")
     }

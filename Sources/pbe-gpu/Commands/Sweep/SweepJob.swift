@@ -39,9 +39,9 @@ struct SweepJob: Sendable {
     if try isSettled(log, place) { return }
     log.info("\(place): \(isNew ? "starting" : "going on")")
     try folder.write(status: nil)
-    let error = try withExtendedLifetime(lock) { try runChild(log, place, on: slot, lock) }
-    try folder.write(status: error?.kind.rawValue ?? 0, error: error?.description)
-    if let error { throw error }
+    let failure = try withExtendedLifetime(lock) { try runChild(log, place, on: slot, lock) }
+    try folder.write(status: failure.map(\.status) ?? 0, error: failure?.error.description)
+    if let failure { throw failure.error }
     log.info("\(place): finished")
   }
 
@@ -76,10 +76,10 @@ struct SweepJob: Sendable {
     }
   }
 
-  /// The child's error; `nil` when it did its work.
+  /// The child's error, and its exit code where it had one; `nil` when it did its work.
   private func runChild(
     _ log: Logger, _ place: String, on slot: Slot, _ lock: CellLock
-  ) throws -> PBEError? {
+  ) throws -> (error: PBEError, status: Int32?)? {
     var tail = LogTail(folder.logPath)
     let child = try ChildProcess(
       arguments(on: slot.device), log: folder.logPath, environment: slot.environment,
@@ -97,20 +97,21 @@ struct SweepJob: Sendable {
     }
     // A cell that was done before the signal reached it is done.
     if end == .exit(0), folder.isComplete(after: 0) { return nil }
-    if stopping {
-      return PBEError(.interrupted, "interrupted", remedy: "the same command goes on with the sweep")
+    if stopping || end == .exit(PBEError.Kind.interrupted.rawValue) {
+      let error = PBEError(.interrupted, "interrupted", remedy: "the same command goes on with the sweep")
+      return (error, error.kind.rawValue)
     }
     let last = tail.last.map { $0.hasPrefix("error: ") ? String($0.dropFirst(7)) : $0 }
     switch end {
     case .exit(let code):
-      return PBEError(
-        PBEError.Kind(rawValue: code).map { $0 == .interrupted ? .internal : $0 } ?? .internal,
-        last ?? "the command ended with exit code \(code)")
+      let kind = PBEError.Kind(rawValue: code) ?? .internal
+      return (PBEError(kind, last ?? "the command ended with exit code \(code)"), kind.rawValue)
     case .signal(let number):
-      return PBEError(
-        .internal, "signal \(number) ended the command (9: perhaps the system was out of memory)",
-        at: folder.logPath)
-    case nil: return PBEError(.internal, "the command did not end")
+      let error = PBEError(
+        .device, "signal \(number) ended the command (9: perhaps the system was out of memory)",
+        at: folder.logPath, remedy: "the same command goes on with it")
+      return (error, nil)
+    case nil: return (PBEError(.internal, "the command did not end"), nil)
     }
   }
 }

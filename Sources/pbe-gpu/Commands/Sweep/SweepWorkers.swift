@@ -105,7 +105,7 @@ final class SweepWorkers: Sendable {
       try job.run(log, place, on: slot)
       try job.folder.keep()
       return .done
-    } catch let error as PBEError where error.kind == .interrupted {
+    } catch let error as PBEError where error.kind == .interrupted && Interruption.isRequested {
       return .waiting
     } catch {
       let error = error as? PBEError ?? PBEError(.internal, "\(error)")
