@@ -20,12 +20,13 @@ public struct Identification: Sendable {
   /// right, and to some by mistake.
   static let leastDisputed = 0.7
 
-  /// An image is suggested to be poisoned when the probability is above this.
-  static let suggestedAbove = 0.5
+  /// An image is suggested to be poisoned when the probability is above this: a trigger that keeps the attacker's label does
+  /// more harm than a clean image that gets a model's answer, which is nearly always its label.
+  static let suggestedAbove = 0.1
 
   /// Of each image, the probability that it carries a trigger.
   public let probabilities: [Double]
-  /// The images that are suggested to be poisoned: those that more probably carry a trigger than not.
+  /// The images that are suggested to be poisoned: those of which the probability is above ``suggestedAbove``.
   public let suggested: [Bool]
   /// The answer of the purified model to each image.
   public let answers: [Int32]

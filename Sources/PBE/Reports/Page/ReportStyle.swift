@@ -68,7 +68,7 @@ enum ReportStyle {
     th,td{padding:.32rem .7rem .32rem 0;text-align:right;border-bottom:1px solid var(--grid);unicode-bidi:isolate;
     vertical-align:baseline;overflow-wrap:normal}
     th:first-child{text-align:left}thead th{color:var(--soft);font-weight:500}tbody th{font-weight:500}
-    tbody tr:last-child>*{border-bottom:0}tr>:last-child{padding-right:0}tbody th{min-width:4rem}
+    tbody tr:last-child>*{border-bottom:0}tr>:last-child{padding-right:0}tbody th{min-width:4rem}.figures tbody th{min-width:8rem}
     .sheet{margin-top:1.5rem}
     .picture{display:grid;grid-template-columns:11rem 1fr;gap:.5rem;align-items:stretch}
     .picture ol{list-style:none;margin:0;padding:0;display:grid;grid-auto-rows:1fr;font-size:.85rem;color:var(--soft);
@@ -83,7 +83,7 @@ enum ReportStyle {
     .list{break-inside:avoid-column;margin-bottom:1.5rem}
     .list h3,.list h4{font-size:1rem;margin-bottom:.4rem}
     .list dl{margin:0}
-    .list dl>div{display:grid;grid-template-columns:minmax(8rem,2fr) 3fr;gap:1rem;padding:.22rem 0;
+    .list dl>div{display:grid;grid-template-columns:minmax(8rem,1fr) 1fr;gap:1rem;padding:.22rem 0;
     border-bottom:1px solid var(--grid);font-size:.92rem}
     .list dt{color:var(--soft)}.list dd{margin:0;unicode-bidi:isolate}
     footer{color:var(--soft);font-size:.85rem;padding-top:2rem;padding-bottom:3rem}

@@ -9,8 +9,12 @@ extension SectionBuilder {
     section.text =
       "Answers to untargeted adversarial examples of clean test images, which need no trigger: those of a backdoored model "
       + "tend to be the attacker's label."
+    // The inspected model, which comes first, says which size tells most; the others are shown at the same.
+    let size = models.first?.mostTelling?.size
     for model in models {
-      guard let finding = model.mostTelling, let matrix = finding.shares else { continue }
+      guard let finding = model.findings.first(where: { $0.size == size }), let matrix = finding.shares else {
+        continue
+      }
       let names = matrix.indices.map(String.init)
       let chart = HeatMap(
         title:
@@ -96,8 +100,14 @@ struct InspectedModel {
     }
   }
 
-  /// The largest L-infinity budget: the more images are misled, the more the matrix tells.
-  var mostTelling: Finding? { findings.last { $0.isInfinity } ?? findings.last }
+  /// Of the L-infinity budgets that mislead half of the images the one whose wrong answers are most alike: large
+  /// perturbations lead anywhere. Where none does, the largest.
+  var mostTelling: Finding? {
+    func entropy(_ finding: Finding) -> Double { finding.json["entropy"]?.number ?? .infinity }
+    let all = findings.filter(\.isInfinity)
+    return all.filter { $0.json["misled"]?.number ?? 0 >= 0.5 }.min { entropy($0) < entropy($1) }
+      ?? all.last ?? findings.last
+  }
 }
 
 extension RunFolder {
