@@ -39,6 +39,9 @@ enum Main {
       do { try Output.line(PBEGPU.fullMessage(for: error)) } catch {
         end(PBEError(.inputOutput, "standard output can't be written"))
       }
+    } catch  where PBEGPU.exitCode(for: error) == .validationFailure {
+      // Values of options that the command itself hands to a parser.
+      end(PBEError(.usage, PBEGPU.message(for: error), remedy: "see 'pbe-gpu --help'"))
     } catch {
       end(PBEError(.internal, "\(error)", remedy: "this is a defect of pbe-gpu: report it, with the command"))
     }

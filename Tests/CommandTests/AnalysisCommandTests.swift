@@ -88,6 +88,21 @@ extension CommandTests {
       let second = try Program.succeed(command)
       #expect(second.error.contains("is inspected") && folder.bytes("o/infected.json") == bytes)
       #expect(first.output == second.output)
+      // By another attack it is another inspection.
+      let attack = folder["models/m/attack.json"]
+      try FileManager.default.createDirectory(atPath: folder["models/m"], withIntermediateDirectories: true)
+      try FileManager.default.copyItem(atPath: victim.model, toPath: folder["models/m/model.safetensors"])
+      let other = ["observe", folder["models"]] + victim.data + quick + ["--output", folder["q"], "--json"]
+      func kind() throws -> [String: Any]? {
+        (try Program.succeed(other).json()["models"] as? [[String: Any]])?.first?["attack"] as? [String: Any]
+      }
+      #expect(try kind() == nil)
+      try FileManager.default.copyItem(atPath: victim.attack, toPath: attack)
+      let known = try #require(try kind())
+      #expect(known["name"] as? String == "badnet" && known["target"] as? Int == 3)
+      try FileManager.default.removeItem(atPath: attack)
+      try folder.write("models/m/attack.json", #"{"attack": "badnet", "target": 3, "row": 0}"#)
+      #expect(try kind()?["checksum"] as? String != known["checksum"] as? String)
       try Program.fail(
         65, ["every target"], command + ["--figure", folder["f"]], ignoringOutput: true)
       try Program.fail(
@@ -96,7 +111,8 @@ extension CommandTests {
       try folder.write("o/other.json", "[]")
       try Program.fail(
         65, ["other.json", "no inspection"], ["calibrate", folder["o"], "--output", folder["c.json"]])
-      try Program.fail(66, ["no inspection"], ["calibrate", folder["none"], "--output", folder["c.json"]])
+      try Program.fail(
+        66, ["none", "no such folder"], ["calibrate", folder["none"], "--output", folder["c.json"]])
       #expect(!folder.names("").contains("c.json"))
     }
 
@@ -111,6 +127,10 @@ extension CommandTests {
         ["--strength", "1"], ["--strength=-1", "--trigger-norm", "1", "--margin", "0"], ["--classes", "1"],
         ["--classes", "3", "--competitors", "2"], ["--model", "m"], ["--benign", "m"],
         ["--strength", "nan", "--trigger-norm", "1", "--margin", "0"],
+        ["--strength", "inf", "--trigger-norm", "1", "--margin", "0"], ["--classes", "30000"],
+        ["--test-limit", "5"], ["--epsilon", "3"], ["--device", "cpu"],
+        ["--model", victim.model, "--attack", victim.attack, "--classes", "10"] + victim.data,
+        ["--model", victim.model, "--attack", victim.attack, "--test-limit", "0"] + victim.data,
       ] { try Program.fail(64, [], ["theorem"] + options) }
     }
 

@@ -42,7 +42,10 @@ extension CommandTests {
         (65, ["wanet", "--poison-rate", "0.4"], ["160", "400"]),
         (65, ["badnet", "--parameter", "row=26"], ["28x28"]),
         (65, ["badnet", "--target", "10"], ["0 to 9"]),
-        (65, ["blend", "--parameter", "alhpa=1"], ["alhpa"]),
+        (64, ["blend", "--parameter", "alhpa=1"], ["alhpa", "known are alpha, pattern"]),
+        (64, ["badnet", "--mode", "all-to-all"], ["--target"]),
+        (64, ["badnet", "--mask-epochs", "3"], ["dynamic"]),
+        (64, ["none"], ["--attack none", "leave them away"]),
         (64, ["blend", "--parameter", "alpha"], ["KEY=VALUE"]),
         (65, ["image"], ["image"]),
         (66, ["blend", "--parameter", "pattern=no-such.png"], ["no-such.png"]),
@@ -50,6 +53,30 @@ extension CommandTests {
         try Program.fail(code, parts, infect(["--attack"] + options))
         #expect(!FileManager.default.fileExists(atPath: folder["o/model.safetensors"]))
       }
+    }
+
+    /// A key that is there twice, and options for what is poisoned already.
+    @Test func attacksThatMeanTwoThings() throws {
+      let file = try folder.write("twice.json", #"{"attack": "badnet", "target": 1, "target": 2}"#)
+      try Program.fail(65, ["twice.json", "target"], infect(["--attack", file]))
+      _ = try Program.succeed(
+        ["poison"] + victim.data + ["--attack", "badnet", "--device", "cpu", "--output", folder["set"]])
+      let poisoned = [
+        "infect", "--data", folder["set"], "--dataset", "mnist", "--architecture", "mnist-net", "--width",
+        "4",
+        "--epochs", "1", "--device", "cpu", "--output", folder["o"],
+      ]
+      try Program.fail(64, ["poisoned already", "--target"], poisoned + ["--target", "5"])
+      try Program.fail(64, ["poisoned already"], poisoned + ["--poison-rate", "0.5"])
+      _ = try Program.succeed(poisoned)
+      // What is known to be poisoned is not taken for clean.
+      let tuned = try Program.succeed(
+        [
+          "erase", folder["o/model.safetensors"], "--data", folder["set"], "--dataset", "mnist", "--method",
+          "fine-tuning", "--epochs", "1", "--clean", folder["set"], "--device", "cpu", "--output",
+          folder["p"],
+        ])
+      #expect(tuned.error.contains("360 clean images"), "\(tuned.error)")
     }
 
     @Test func showsAnAttack() throws {

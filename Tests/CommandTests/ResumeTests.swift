@@ -171,6 +171,9 @@ extension CommandTests {
       #expect(folder.results("clean") == ["infect.json", "model.safetensors"])
       let early = try Program.succeed(infect("early", "cpu", ["--stop-at", "0,0"])).json()
       #expect(early["epochs"] as? Int == 1)
+      try Program.fail(
+        64, ["infect.json", "other options"], infect("early", "cpu", ["--seed", "9", "--resume"]))
+      try Program.fail(64, ["--stop-at"], infect("x", "cpu", ["--attack", "none", "--stop-at", "5,5"]))
       try Program.fail(64, ["--stop-at"], infect("x", "cpu", ["--stop-at", "101"]))
       try Program.fail(64, ["--stop-at"], infect("x", "cpu", ["--stop-at", "5", "--evaluate-every", "0"]))
     }

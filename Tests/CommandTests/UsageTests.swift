@@ -61,7 +61,9 @@ extension CommandTests {
       ["--pgd-steps=-1"], ["--keep-rates", "0"], ["--keep-rates", "x"], ["--keep-rates", "0.5,"],
       ["--keep-rates", "nan"], ["--initial-fraction", "nan"],
       ["--adversarial-batches", "9223372036854775807"],
-      ["--adversarial-epochs=-1"], ["--clean-fraction", "0"], ["--clean", "somewhere"], ["--method", "x"],
+      ["--adversarial-epochs=-1"], ["--clean-fraction", "0"], ["--clean", "somewhere"],
+      ["--clean-fraction", "0.5"], ["--method", "aft", "--clean", "somewhere", "--clean-fraction", "0.5"],
+      ["--method", "aft", "--clean", "somewhere", "--limit", "5"], ["--method", "x"],
       ["--mean", "0.5", "--std", "0.5"],
     ])
     func numbersOfErase(options: [String]) throws {

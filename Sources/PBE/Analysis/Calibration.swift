@@ -74,11 +74,17 @@ public struct Calibration: Sendable, Codable {
   public init(_ bank: [Entry], seed: UInt64) throws {
     let bank = bank.sorted { $0.name < $1.name }
     guard let first = bank.first?.record else { throw Self.tooFew }
+    var names: [String: String] = [:]
     for entry in bank {
       let record = entry.record
+      if let other = names.updateValue(entry.name, forKey: record.model.checksum) {
+        throw PBEError(
+          .badData, "this is the same model as \(other)", at: entry.name,
+          remedy: "name each inspection once: a model in both halves would vouch for itself")
+      }
       guard record.dataset == first.dataset, record.dataChecksum == first.dataChecksum,
         record.architecture == first.architecture, record.width == first.width,
-        record.settings == first.settings
+        record.settings == first.settings, Self.classes(record) == Self.classes(first)
       else {
         throw PBEError(
           .badData, "the inspections are not of one network, data set and settings", at: entry.name,
@@ -127,7 +133,7 @@ public struct Calibration: Sendable, Codable {
     let threshold = benign.filter { isFirst[$0] }.map { result[$0].value }.max() ?? 0
 
     dataset = first.dataset
-    classes = first.model.findings.budgets[0].matrix.classes
+    classes = Self.classes(first)
     architecture = first.architecture
     width = first.width
     settings = first.settings
@@ -140,6 +146,10 @@ public struct Calibration: Sendable, Codable {
         score: result[index].value, target: result[index].target)
     }
     quality = Self.quality(models.filter { !$0.isOfThresholdHalf }, threshold: threshold, seed: seed)
+  }
+
+  private static func classes(_ record: InspectionRecord) -> Int {
+    record.model.findings.budgets.first?.matrix.classes ?? 0
   }
 
   private static let tooFew = PBEError(
@@ -217,9 +227,22 @@ public struct Calibration: Sendable, Codable {
       .badData, "this is no calibration of this version", at: place,
       remedy: "make one by pbe-gpu calibrate")
     guard let result = try? AnalysisJSON.decode(Calibration.self, from: bytes), result.version == 1,
-      result.scale.isValid(classes: result.classes), result.threshold.isFinite
+      result.isValid
     else { throw failure }
     return result
+  }
+
+  private var isValid: Bool {
+    let shares = [
+      quality.auc, quality.aucLow, quality.aucHigh, quality.detectionAtZeroFalseAlarms, quality.detection,
+      quality.falseAlarms, quality.targetsNamed,
+    ]
+    return scale.isValid(classes: classes) && abs(threshold) <= Scale.largestScore
+      && shares.allSatisfy { (0...1).contains($0) } && (0...1_000_000).contains(quality.benign)
+      && (0...1_000_000).contains(quality.infected)
+      && models.allSatisfy {
+        abs($0.score) <= Scale.largestScore && (0..<classes).contains($0.target)
+      }
   }
 }
 
@@ -290,8 +313,13 @@ public struct Scale: Sendable, Codable {
 
   func isValid(classes: Int) -> Bool {
     shares.count == classes && shares.allSatisfy { $0.count == classes } && attraction.count == classes
-      && classes > 1 && labelDeviation > 0 && rowDeviation > 0
+      && classes > 1 && (shares + [attraction]).joined().allSatisfy { (0...1).contains($0) }
+      && [labelMean, rowMean].allSatisfy { abs($0) <= 1 }
+      && [labelDeviation, rowDeviation].allSatisfy { (Self.leastDeviation...2).contains($0) }
   }
+
+  /// No score is larger: shares and their means differ by 2 at most.
+  static let largestScore = 2 / leastDeviation
 
   /// The score of a matrix of as many classes.
   public func score(_ matrix: PredictionMatrix) -> Score {

@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 
 /// The size of adversarial perturbations that an inspection makes.
@@ -13,10 +14,29 @@ public struct Budget: Sendable, Codable, Hashable {
     self.epsilon = epsilon
   }
 
+  private enum CodingKeys: CodingKey { case norm, epsilon }
+
+  /// A budget as a file may hold it; throws for a size that nobody would inspect.
+  public init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    norm = try values.decode(PerturbationNorm.self, forKey: .norm)
+    epsilon = try values.decode(Double.self, forKey: .epsilon)
+    guard epsilon > 0, epsilon <= Self.largest(norm) else {
+      throw DecodingError.dataCorruptedError(
+        forKey: .epsilon, in: values, debugDescription: "the size is out of range")
+    }
+  }
+
+  /// The largest size that makes sense, in units of 1/255.
+  public static func largest(_ norm: PerturbationNorm) -> Double { norm == .infinity ? 255 : 1e5 }
+
   /// The L2 budget that goes with an L-infinity one on images of `size` pixels and channels: half the expected length of
   /// uniform noise in the L-infinity ball. On CIFAR-10's images that makes 128 of 8, the usual pair of robustness benchmarks.
   public static func matchingL2(epsilon: Double, size: Int) -> Budget {
-    Budget(.two, epsilon: (100 * epsilon * (Double(size) / 12).squareRoot()).rounded() / 100)
+    let length = epsilon * (Double(size) / 12).squareRoot()
+    // Two decimals, and two digits at least.
+    let scale = max(100, pow(10, 1 - log10(length).rounded(.down)))
+    return Budget(.two, epsilon: (scale * length).rounded() / scale)
   }
 
   /// The attack: a fifth of the radius per step (METHOD, section 5.1), from the image itself.

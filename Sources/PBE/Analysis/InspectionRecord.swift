@@ -4,16 +4,21 @@ import Kernels
 /// What an inspection of a model leaves as `inspection.json` (docs/files.md).
 public struct InspectionRecord: Sendable, Codable {
   /// What is known of the attack.
-  public struct Attack: Sendable, Codable {
+  public struct Attack: Sendable, Codable, Equatable {
     /// Its name.
     public let name: String
     /// Which label a triggered image gets.
     public let mode: AttackMode
     /// The target label of an all-to-one attack.
     public let target: Int?
+    /// CRC-32 of its whole description, in which the trigger is.
+    public let checksum: String?
 
-    /// Takes it from the attack's description.
-    public init(_ file: AttackFile) {
+    /// Takes it from the attack's description. Throws `internal` when that can't be encoded.
+    public init(_ file: AttackFile) throws {
+      var sum = Checksum()
+      sum.update(Array(try file.encoded().utf8))
+      checksum = sum.hex
       name = type(of: file.attack).name
       mode = file.mode
       target = file.mode == .allToOne ? file.target : nil
@@ -69,7 +74,7 @@ public struct InspectionRecord: Sendable, Codable {
     version: String, device: DeviceDescription, dataset: DatasetKind, test: LabeledImages,
     network: NetworkSpecification, settings: InspectionSettings, images: Int, attack: AttackFile?,
     model: Model, benign: Model? = nil, purified: Model? = nil
-  ) {
+  ) throws {
     self.version = version
     self.device = device.identifier
     precision = device.precision
@@ -81,7 +86,7 @@ public struct InspectionRecord: Sendable, Codable {
     self.settings = settings
     self.images = images
     testImages = test.count
-    self.attack = attack.map { Attack($0) }
+    self.attack = try attack.map { try Attack($0) }
     self.model = model
     self.benign = benign
     self.purified = purified
@@ -94,9 +99,18 @@ public struct InspectionRecord: Sendable, Codable {
   public static func load(_ path: String) throws -> InspectionRecord {
     let remedy = "name a file that pbe-gpu inspect or observe wrote"
     let bytes = try InputFile.read(path, limit: limit, remedy: remedy)
-    do { return try AnalysisJSON.decode(InspectionRecord.self, from: bytes) } catch {
+    guard let record = try? AnalysisJSON.decode(InspectionRecord.self, from: bytes), record.isConsistent
+    else {
       throw PBEError(.badData, "this is no inspection of this version", at: path, remedy: remedy)
     }
+    return record
+  }
+
+  /// Whether all matrices are of the same images and classes.
+  private var isConsistent: Bool {
+    let matrices = [model, benign, purified].compactMap { $0 }.flatMap { $0.findings.budgets.map(\.matrix) }
+    guard let classes = matrices.first?.classes, classes > 1 else { return false }
+    return matrices.allSatisfy { $0.classes == classes && $0.images == images }
   }
 }
 

@@ -19,9 +19,12 @@ public struct PredictionMatrix: Sendable, Codable, Equatable {
   /// The matrix as a file may hold it; throws when it is not square.
   public init(from decoder: any Decoder) throws {
     counts = try [[Int]](from: decoder)
-    guard counts.allSatisfy({ $0.count == counts.count && $0.allSatisfy { $0 >= 0 } }) else {
+    // Sums of so many and such counts can't overflow.
+    guard counts.count <= 10_000,
+      counts.allSatisfy({ $0.count == counts.count && $0.allSatisfy { (0...1 << 31).contains($0) } })
+    else {
       throw DecodingError.dataCorrupted(
-        .init(codingPath: decoder.codingPath, debugDescription: "the matrix is not square"))
+        .init(codingPath: decoder.codingPath, debugDescription: "this is no square matrix of counts"))
     }
   }
 

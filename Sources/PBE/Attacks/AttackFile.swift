@@ -71,6 +71,8 @@ public struct AttackFile: Sendable {
           remedy: "see docs/attacks.md")
       }
     }
+    // A key that is there twice would mean either.
+    _ = try StrictJSON.parse(Array(data)[...], place: place)
     let header = try decode(Header.self, data)
     guard let type = Attacks.known.first(where: { $0.name == header.attack }) else {
       throw PBEError(
@@ -80,13 +82,16 @@ public struct AttackFile: Sendable {
     let given = try decode([String: Ignored].self, data).keys
     // A misspelt key would silently leave its default in place.
     let known = type.keys.union(Header.CodingKeys.allCases.map(\.rawValue))
-    if let wrong = given.filter({ !known.contains($0) }).min()
-      ?? parameters.keys.filter({ !type.keys.contains($0) }).min()
-    {
+    func check(
+      _ given: some Sequence<String>, _ known: Set<String>, _ kind: PBEError.Kind, at place: String
+    ) throws {
+      guard let wrong = given.filter({ !known.contains($0) }).min() else { return }
       throw PBEError(
-        .badData, "the attack \(type.name) has no parameter \"\(wrong.printable())\"", at: place,
+        kind, "the attack \(type.name) has no parameter \"\(wrong.printable())\"", at: place,
         remedy: "known are \(known.sorted().joined(separator: ", "))")
     }
+    try check(given, known, .badData, at: place)
+    try check(parameters.keys, type.keys, .usage, at: "--parameter")
     let attack = try decode(type, try merging(parameters, into: data))
     let rate = header.poison_rate ?? 0.1
     guard (0...1).contains(rate) else {

@@ -84,12 +84,12 @@ enum FolderReader {
 
   /// The names of a folder's folders, in order.
   private static func folders(in folder: String) throws -> [String] {
-    try names(in: folder).filter { InputFile.isFolder(DatasetFolder.join(folder, $0)) }
+    try FolderListing.names(in: folder).filter { InputFile.isFolder(DatasetFolder.join(folder, $0)) }
   }
 
   /// The paths of a class's images, in the order of their names. A class may be empty, but not full of something else.
   private static func images(in folder: String) throws -> [String] {
-    let names = try names(in: folder)
+    let names = try FolderListing.names(in: folder)
     let images = names.filter { suffixes.contains(($0 as NSString).pathExtension.lowercased()) }
     if images.isEmpty, let other = names.first {
       throw PBEError(
@@ -97,13 +97,5 @@ enum FolderReader {
         remedy: "convert them to PNG, JPEG or PPM")
     }
     return images.map { DatasetFolder.join(folder, $0) }
-  }
-
-  /// The names in a folder by the order of their bytes, which is the same everywhere; without hidden ones.
-  private static func names(in folder: String) throws -> [String] {
-    guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else {
-      throw PBEError(.missingInput, "the folder can't be read", at: folder, remedy: "check its permissions")
-    }
-    return names.filter { !$0.hasPrefix(".") }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
   }
 }

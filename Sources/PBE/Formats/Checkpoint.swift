@@ -48,7 +48,10 @@ public enum Checkpoint {
     }
     if Safetensors.matches(bytes) {
       let (state, metadata) = try Safetensors.read(bytes, place: place)
-      return LoadedCheckpoint(state: state, metadata: metadata, format: "safetensors")
+      // What pbe-gpu wrote has its network's names.
+      return LoadedCheckpoint(
+        state: metadata["architecture"] == nil ? state.removingCommonPrefix("module.") : state,
+        metadata: metadata, format: "safetensors")
     }
     throw PBEError(
       .badData, "this is no model in a known format; \(FileKind.describe(bytes))", at: place,

@@ -38,7 +38,9 @@ struct RunFolder: Sendable {
   init(_ path: String, version: String) throws {
     let remedy = "name a folder that infect, erase or inspect wrote"
     guard InputFile.isFolder(path) else {
-      throw PBEError(.missingInput, "there is no such folder", at: path, remedy: remedy)
+      throw PBEError(
+        .missingInput, InputFile.exists(path) ? "this is no folder" : "there is no such folder", at: path,
+        remedy: remedy)
     }
     self.path = path
     readRecord()

@@ -31,8 +31,8 @@ struct InfectCommand: ParsableCommand {
 
   @Option(
     help:
-      "Passes over the training set that train the mask generator of the attack dynamic, at most --epochs.")
-  var maskEpochs = 25
+      "dynamic: passes over the training set that train the mask generator, at most --epochs. Default: 25.")
+  var maskEpochs: Int?
 
   @Option(help: "The highest learning rate.")
   var learningRate = 0.05
@@ -63,7 +63,7 @@ struct InfectCommand: ParsableCommand {
 
   func validate() throws {
     guard (1...100_000).contains(epochs) else { throw ValidationError("--epochs must be 1 to 100000") }
-    guard (0...100_000).contains(maskEpochs) else {
+    guard (0...100_000).contains(maskEpochs ?? 25) else {
       throw ValidationError("--mask-epochs must be 0 to 100000")
     }
     guard (0...100_000).contains(evaluateEvery) else {
@@ -97,8 +97,15 @@ struct InfectCommand: ParsableCommand {
     let (backend, log) = try common.open(resuming: resume ? paths.checkpoint : nil)
     if attack.attack != nil { try data.refusePoisoned("leave --attack away") }
     let isPoisoned = try attack.attack == nil && data.poisonedAttack() != nil
+    if isPoisoned, attack.isAdjusted {
+      throw PBEError(
+        .usage, "the training set is poisoned already, and stays as it is", at: "--data \(data.data)",
+        remedy: "leave --target, --mode, --poison-rate and --parameter away")
+    }
     let set = try TrainingSet.load(data, attack: isPoisoned ? nil : attack.load(seed: common.seed))
     var file = set.attack
+    try check(file)
+    let maskEpochs = min(maskEpochs ?? 25, epochs)
     let (training, poison, test) = (set.images, set.poison, try data.test())
     let specification = NetworkSpecification(
       architecture, width: width, classes: training.classes, channels: training.channels,
@@ -109,7 +116,7 @@ struct InfectCommand: ParsableCommand {
         architecture: architecture.rawValue, width: specification.width, mean: specification.mean,
         std: specification.deviation, dataset: data.dataset.rawValue, data_checksum: training.checksum,
         attack: try file?.encoded(), epochs: epochs,
-        mask_epochs: file?.attack is Dynamic ? min(maskEpochs, epochs) : nil, training: settings,
+        mask_epochs: file?.attack is Dynamic ? maskEpochs : nil, training: settings,
         precision: backend.device.precision))
     if resume, let found = try paths.finished(identity, as: InfectionRecord.self) {
       log.info("\(paths.record) is there: the run is finished")
@@ -118,7 +125,7 @@ struct InfectCommand: ParsableCommand {
     let weights = try Weights(specification.graph(), on: backend)
     try weights.initialise(seed: common.seed)
     let trainer = try VictimTraining.trainer(
-      weights, set, &file, settings: settings, maskEpochs: min(maskEpochs, epochs))
+      weights, set, &file, settings: settings, maskEpochs: maskEpochs)
     let evaluator = try Evaluator(weights, test: test, attack: file)
     let events = try paths.begin(
       RunManifest(
@@ -160,6 +167,18 @@ struct InfectCommand: ParsableCommand {
       paths.removeCheckpoint()
       events.finished(metrics, seconds: run.seconds)
       try record.print(asJSON: common.json)
+    }
+  }
+
+  /// An option that changes nothing would be believed to.
+  private func check(_ attack: AttackFile?) throws {
+    guard maskEpochs == nil || attack?.attack is Dynamic else {
+      throw PBEError(
+        .usage, "it is for the attack dynamic", at: "--mask-epochs", remedy: "leave it away")
+    }
+    guard attack != nil || stopAt?.values.count ?? 1 == 1 else {
+      throw PBEError(
+        .usage, "a clean model has no ASR", at: "--stop-at", remedy: "give the accuracy alone")
     }
   }
 

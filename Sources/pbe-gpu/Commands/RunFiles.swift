@@ -21,7 +21,8 @@ struct RunFiles {
     checkpoint = "\(folder)/checkpoint.safetensors"
   }
 
-  /// The record of a run that has written all its files, and its text; `nil` when there is none, or it is of another run.
+  /// The record of a run that has written all its files, and its text; `nil` when there is none. Throws `usage` when it is of
+  /// another run, and as ``InputFile`` does.
   func finished<Record: RunRecord>(
     _ identity: RunIdentity, as type: Record.Type
   ) throws -> (record: Record, text: String)? {
@@ -29,9 +30,12 @@ struct RunFiles {
       return nil
     }
     let bytes = try InputFile.read(record, limit: 1 << 28, remedy: "delete the file to start over")
-    guard let found = try? JSONDecoder().decode(type, from: Data(bytes)),
-      found.settings_checksum == identity.checksum
-    else { return nil }
+    guard let found = try? JSONDecoder().decode(type, from: Data(bytes)) else { return nil }
+    guard found.settings_checksum == identity.checksum else {
+      throw PBEError(
+        .usage, "the run that is finished here had other options or data", at: record,
+        remedy: "give the same, choose another --output, or leave --resume away to replace it")
+    }
     return (found, String(decoding: bytes, as: UTF8.self))
   }
 

@@ -25,6 +25,9 @@ struct AttackOptions: ParsableArguments {
   @Option(help: "The share of the training set to poison. Default: 0.1, or the file's.")
   var poisonRate: Double?
 
+  /// Whether anything but the attack itself was given.
+  var isAdjusted: Bool { !parameter.isEmpty || target != nil || mode != nil || poisonRate != nil }
+
   private func parameters() throws -> [String: String] {
     try parameter.reduce(into: [:]) { result, text in
       guard let sign = text.firstIndex(of: "="), sign > text.startIndex else {
@@ -40,7 +43,14 @@ struct AttackOptions: ParsableArguments {
       throw PBEError(
         .usage, "the attack is missing", at: "--attack", remedy: "name one, or none; see docs/attacks.md")
     }
-    if attack == "none" { return nil }
+    if attack == "none" {
+      guard !isAdjusted else {
+        throw PBEError(
+          .usage, "no attack has no target, mode, poison rate or parameters", at: "--attack none",
+          remedy: "leave them away")
+      }
+      return nil
+    }
     guard attack.hasSuffix(".json") || Attacks.names.contains(attack) else {
       throw PBEError(
         .usage, "there is no attack \"\(attack)\"", at: "--attack",
@@ -53,6 +63,10 @@ struct AttackOptions: ParsableArguments {
     file.target = target ?? file.target
     file.mode = mode ?? file.mode
     file.poisonRate = poisonRate ?? file.poisonRate
+    guard target == nil || file.mode == .allToOne else {
+      throw PBEError(
+        .usage, "an all-to-all attack has no target", at: "--target", remedy: "leave it away")
+    }
     guard file.target >= 0, (0...1).contains(file.poisonRate) else {
       throw PBEError(
         .usage, "--target must not be negative, and --poison-rate must be from 0 to 1", at: "--attack")

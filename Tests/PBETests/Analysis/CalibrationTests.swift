@@ -42,11 +42,11 @@ struct CalibrationTests {
     var attack = try AttackFile.named("badnet")
     attack.mode = target == nil ? .allToAll : .allToOne
     attack.target = target ?? 0
-    return InspectionRecord(
+    return try InspectionRecord(
       version: "1", device: TestDevices.cpu.device, dataset: dataset == "bars" ? .mnist : .gtsrb, test: test,
       network: NetworkSpecification(.mnistNet, classes: classes, channels: 1, height: 28, imageWidth: 28),
       settings: settings, images: 500, attack: isInfected ? attack : nil,
-      model: InspectionRecord.Model(path: "m", checksum: "0", findings: findings))
+      model: InspectionRecord.Model(path: "m", checksum: "\(seed) \(drawn)", findings: findings))
   }
 
   private static func bank(drawn: Int) throws -> [Calibration.Entry] {
@@ -126,9 +126,72 @@ struct CalibrationTests {
     #expect(throws: PBEError.self) { try Calibration(bank + [foreign], seed: 0) }
     bank.append(
       Calibration.Entry(
-        name: "weak", record: try Self.record(seed: 1, target: 1, drawn: 0, isInfected: true, asr: 0.2)))
+        name: "weak", record: try Self.record(seed: 400, target: 1, drawn: 0, isInfected: true, asr: 0.2)))
     let calibration = try Calibration(bank, seed: 0)
     #expect(calibration.leftOut == ["weak"] && !calibration.models.contains { $0.name == "weak" })
+  }
+
+  /// A model in both halves would vouch for itself.
+  @Test func modelsThatAreThereTwice() throws {
+    let bank = try Self.bank(drawn: 50)
+    let again = Calibration.Entry(name: "again", record: bank[3].record)
+    let error = #expect(throws: PBEError.self) { try Calibration(bank + [again], seed: 0) }
+    #expect(error?.kind == .badData && error?.description.contains("the same model as") ?? false)
+  }
+
+  /// Files with numbers that nothing could be computed with are refused, and nothing crashes.
+  @Test func damagedFiles() throws {
+    try TestFiles.withDirectory { directory in
+      let path = directory.path + "/file.json"
+      func refuses(_ text: String, _ change: (inout [String: Any]) -> Void, _ load: () throws -> Void) throws
+      {
+        var object = try #require(JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+        change(&object)
+        try JSONSerialization.data(withJSONObject: object).write(to: URL(fileURLWithPath: path))
+        let error = #expect(throws: PBEError.self, "\(object)") { try load() }
+        #expect(error?.kind == .badData && error?.description.contains("file.json") ?? false)
+      }
+      let calibration = try AnalysisJSON.text(Calibration(Self.bank(drawn: 50), seed: 0))
+      func load() throws { _ = try Calibration.load(path) }
+      for (key, value) in [("threshold", 1e300), ("classes", 4.0), ("classes", 1)] as [(String, Any)] {
+        try refuses(calibration, { $0[key] = value }, load)
+      }
+      for (part, key, value) in [
+        ("scale", "label_mean", 1e308), ("scale", "label_deviation", 1e-300), ("scale", "row_deviation", -1),
+        ("budget", "epsilon", 1e300), ("budget", "epsilon", 0), ("budget", "epsilon", -4),
+        ("quality", "detection", 1e300), ("quality", "auc", -1),
+      ] as [(String, String, Any)] {
+        try refuses(
+          calibration,
+          {
+            var inner = $0[part] as? [String: Any] ?? [:]
+            inner[key] = value
+            $0[part] = inner
+          }, load)
+      }
+      let record = try Self.record(seed: 1, target: 1, drawn: 50, isInfected: true)
+      let inspection = try AnalysisJSON.text(record)
+      try AtomicFile.write(inspection, to: path)
+      #expect(try InspectionRecord.load(path).model.checksum == record.model.checksum)
+      func inspected() throws { _ = try InspectionRecord.load(path) }
+      try refuses(inspection, { $0["images"] = 501 }, inspected)
+      for matrix in [
+        [], [[500]], [[250, 250], [0, 0]], [[Int.max, Int.max], [0, 0]], [[-1, 501], [0, 0]],
+        [[500, 0]],
+      ] as [[[Int]]] {
+        try refuses(
+          inspection,
+          {
+            var model = $0["model"] as? [String: Any] ?? [:]
+            var findings = model["findings"] as? [String: Any] ?? [:]
+            var budgets = findings["budgets"] as? [[String: Any]] ?? []
+            budgets[0]["matrix"] = matrix
+            findings["budgets"] = budgets
+            model["findings"] = findings
+            $0["model"] = model
+          }, inspected)
+      }
+    }
   }
 
   /// What the program carries can be read, says which half is which, and was made of enough models.

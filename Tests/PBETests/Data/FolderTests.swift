@@ -97,6 +97,10 @@ import Testing
     expectError(.missingInput, "no such folder") {
       _ = try DatasetKind.folder.load(directory: scratch.path + "/nowhere", split: .train)
     }
+    // Foundation would change the name, and the class would not be found.
+    let latin1 = Array("\(scratch.path)/train/caf".utf8).map(CChar.init) + [CChar(bitPattern: 0xe9), 0]
+    #expect(mkdir(latin1, 0o755) == 0)
+    expectError(.badData, "train", "not UTF-8") { _ = try Self.load(scratch) }
     let empty = try ScratchFolder()
     expectError(.missingInput, empty.path) { _ = try Self.load(empty) }
   }

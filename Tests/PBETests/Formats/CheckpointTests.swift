@@ -50,6 +50,19 @@ struct CheckpointTests {
     if format == "safetensors" { #expect(loaded.metadata == ["format": "pt", "note": "\"quoted\" é"]) }
   }
 
+  /// As `DataParallel` saves it; the names of a file of pbe-gpu's own are its network's.
+  @Test func commonPrefixOfSafetensors() throws {
+    try TestFiles.withDirectory { directory in
+      let path = directory.path + "/m.safetensors"
+      var state = StateDictionary()
+      state["module.w"] = HostTensor([1], shape: [1])
+      try Safetensors.write(state, metadata: [:], to: path)
+      #expect(try Checkpoint.load(path).state.names == ["w"])
+      try Safetensors.write(state, metadata: ["architecture": "mnist-net"], to: path)
+      #expect(try Checkpoint.load(path).state.names == ["module.w"])
+    }
+  }
+
   @Test("a network pickled whole is refused by its class", arguments: ["module.pth", "module-old.pth"])
   func wholeModule(_ file: String) throws {
     let error = readingError(try TestFiles.fixture(file))

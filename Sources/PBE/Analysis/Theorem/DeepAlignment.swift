@@ -34,7 +34,9 @@ public struct DeepAlignment: Sendable, Codable {
     let probes = try [model, benign].compactMap { $0 }.map { try NetworkProbe($0) }
     let pictures = try InspectedImages(test, probes, settings, attack, on: model.backend)
     guard let triggered = pictures.triggered, !pictures.scored.isEmpty else {
-      throw PBEError(.badData, "no image is left that the trigger should change", at: test.name)
+      throw PBEError(
+        .badData, "no image is left that the trigger should change", at: test.name,
+        remedy: "use more test images, or check that model, attack and data belong together")
     }
     let (size, scored) = (test.imageSize, pictures.scored)
     func change(_ pixels: [Float], _ image: Int) -> [Double] {

@@ -32,8 +32,7 @@ struct CalibrateCommand: ParsableCommand {
     Terminal.shared.configure(quiet: quiet)
     var bank: [Calibration.Entry] = []
     for folder in folders {
-      let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
-        .filter { $0.hasSuffix(".json") }.sorted()
+      let names = try FolderListing.names(in: folder).filter { $0.hasSuffix(".json") }
       guard !names.isEmpty else {
         throw PBEError(
           .missingInput, "there is no inspection in it", at: folder, remedy: "name the --output of observe")

@@ -54,7 +54,7 @@ struct InspectCommand: ParsableCommand {
       Terminal.shared.progress("inspecting", share)
     }
     Terminal.shared.clear()
-    var record = InspectionRecord(
+    var record = try InspectionRecord(
       version: PBEGPU.version, device: backend.device, dataset: data.dataset, test: test,
       network: subject.file.specification, settings: settings, images: found.images, attack: attack,
       model: subject.record(found.model), benign: found.benign.flatMap { control?.record($0) },

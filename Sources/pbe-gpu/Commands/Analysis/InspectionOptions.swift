@@ -25,7 +25,9 @@ struct InspectionOptions: ParsableArguments {
   func validate() throws {
     guard (1...1_000_000).contains(images) else { throw ValidationError("--images must be at least 1") }
     guard (1...1000).contains(pgdSteps) else { throw ValidationError("--pgd-steps must be 1 to 1000") }
-    for (name, list, most) in [("--epsilon", epsilon, 255.0), ("--epsilon-l2", epsilonL2, 1e5)] {
+    for (name, list, most) in [
+      ("--epsilon", epsilon, Budget.largest(.infinity)), ("--epsilon-l2", epsilonL2, Budget.largest(.two)),
+    ] {
       guard let values = list?.values else { continue }
       guard values.count <= 32, values.allSatisfy({ $0 > 0 && $0 <= most }) else {
         throw ValidationError("\(name) takes at most 32 numbers above 0, in units of 1/255")
@@ -33,6 +35,9 @@ struct InspectionOptions: ParsableArguments {
       guard Set(values).count == values.count else { throw ValidationError("\(name) holds a number twice") }
     }
   }
+
+  /// Whether any of these was given.
+  var isGiven: Bool { images != 1000 || epsilon != nil || epsilonL2 != nil || pgdSteps != 7 || clip }
 
   func settings(imageSize: Int, seed: UInt64) -> InspectionSettings {
     var settings = InspectionSettings(

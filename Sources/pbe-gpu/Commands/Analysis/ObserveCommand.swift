@@ -32,8 +32,8 @@ struct ObserveCommand: ParsableCommand {
     let (backend, log) = try common.open()
     let test = try data.test()
     let checksum = test.checksum
-    let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
-      .filter { InputFile.exists("\(folder)/\($0)/model.safetensors") }.sorted()
+    let names = try FolderListing.names(in: folder)
+      .filter { InputFile.exists("\(folder)/\($0)/model.safetensors") }
     guard !names.isEmpty else {
       throw PBEError(
         .missingInput, "no folder in it holds a model.safetensors", at: folder,
@@ -46,23 +46,25 @@ struct ObserveCommand: ParsableCommand {
     for (index, name) in names.enumerated() {
       let place = "[\(index + 1)/\(names.count)] \(name)"
       let (path, result) = ("\(folder)/\(name)/model.safetensors", "\(output)/\(name).json")
-      let subject = try LoadedModel(ModelOptions.parse([path]), path, for: test, on: backend)
+      let subject = try LoadedModel(ModelOptions.parse(["--", path]), path, for: test, on: backend)
+      let attackPath = "\(folder)/\(name)/attack.json"
+      let attack = InputFile.exists(attackPath) ? try AttackFile.load(attackPath) : nil
       if let old = try? InspectionRecord.load(result), old.model.checksum == subject.file.state.checksum,
-        old.dataChecksum == checksum, old.settings == settings
+        old.dataChecksum == checksum, old.dataset == data.dataset.rawValue, old.settings == settings,
+        old.version == PBEGPU.version, old.precision == backend.device.precision,
+        try old.attack == attack.map(InspectionRecord.Attack.init)
       {
         log.info("\(place): is inspected")
         records.append(old)
         continue
       }
-      let attackPath = "\(folder)/\(name)/attack.json"
-      let attack = InputFile.exists(attackPath) ? try AttackFile.load(attackPath) : nil
       let found = try Inspector.inspect(
         Inspector.Models(subject.weights), test: test, attack: attack, settings: settings
       ) { share in
         try Interruption.check("the same command goes on")
         Terminal.shared.progress(place, (Double(index) + share) / Double(names.count))
       }
-      let record = InspectionRecord(
+      let record = try InspectionRecord(
         version: PBEGPU.version, device: backend.device, dataset: data.dataset, test: test,
         network: subject.file.specification, settings: settings, images: found.images, attack: attack,
         model: subject.record(found.model))

@@ -58,7 +58,7 @@ struct TheoremCommand: ParsableCommand {
 
   func validate() throws {
     for (name, value) in [("--strength", strength), ("--trigger-norm", triggerNorm), ("--margin", margin)] {
-      if let value, !(value >= 0) { throw ValidationError("\(name) must be at least 0") }
+      if let value, !(0...1e6).contains(value) { throw ValidationError("\(name) must be 0 to 1000000") }
     }
     let numbers = [strength, triggerNorm, margin].compactMap { $0 }.count
     guard numbers == 0 || numbers == 3 else {
@@ -70,11 +70,28 @@ struct TheoremCommand: ParsableCommand {
     guard (1...1_000_000).contains(competitors ?? 1), (2...1_000_000).contains(classes ?? 2) else {
       throw ValidationError("--competitors must be at least 1, --classes at least 2")
     }
+    // Solving by hand takes memory and time that grow with the square.
+    let most = numbers == 3 ? 1_000_000 : 1000
+    guard competitors ?? 1 < most, classes ?? 2 <= most else {
+      throw ValidationError("--classes must be at most \(most)")
+    }
     let files = [model, attack, data, dataset?.rawValue].compactMap { $0 }.count
     guard files == 0 || files == 4 else {
       throw ValidationError("a deep model takes --model, --attack, --data and --dataset")
     }
     guard benign == nil || model != nil else { throw ValidationError("--benign goes with --model") }
+    let isDeepOption =
+      testLimit != nil || architecture != nil || options.isGiven || common.device != "auto"
+      || common.products.precision != nil
+    guard model != nil || !isDeepOption else {
+      throw ValidationError(
+        "--test-limit, --architecture, --device, --precision and options of adversarial examples go with --model"
+      )
+    }
+    guard model == nil || competitors == nil && classes == nil else {
+      throw ValidationError("--competitors and --classes have no use for a deep model")
+    }
+    if let testLimit, testLimit < 1 { throw ValidationError("--test-limit must be at least 1") }
     guard model == nil || numbers == 0 else {
       throw ValidationError("--strength, --trigger-norm and --margin have no use for a deep model")
     }
@@ -134,11 +151,11 @@ struct TheoremCommand: ParsableCommand {
   private func measureDeep(_ record: inout Record) throws {
     guard let model, let attack, let data, let dataset else { return }
     let (backend, _) = try common.open()
-    var place = ["--data", data, "--dataset", dataset.rawValue]
-    if let testLimit { place += ["--test-limit", String(testLimit)] }
+    var place = ["--data=\(data)", "--dataset=\(dataset.rawValue)"]
+    if let testLimit { place.append("--test-limit=\(testLimit)") }
     let test = try DataOptions.parse(place).test()
     let network = try ModelOptions.parse(
-      [model] + (architecture.map { ["--architecture", $0.rawValue] } ?? []))
+      (architecture.map { ["--architecture=\($0.rawValue)"] } ?? []) + ["--", model])
     let subject = try LoadedModel(network, model, for: test, on: backend)
     let control = try benign.map { try LoadedModel(network, $0, for: test, on: backend) }
     record.deep = try DeepAlignment(

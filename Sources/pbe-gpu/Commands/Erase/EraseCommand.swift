@@ -44,8 +44,9 @@ struct EraseCommand: ParsableCommand {
 
   @Option(
     help:
-      "aft and baselines: the share of the training split to use as clean images when --clean is not given.")
-  var cleanFraction = 0.05
+      "aft and baselines: the share of the training split to use as clean images when --clean is not given. Default: 0.05."
+  )
+  var cleanFraction: Double?
 
   @Option(
     help:
@@ -60,8 +61,14 @@ struct EraseCommand: ParsableCommand {
   var report = false
 
   func validate() throws {
-    guard cleanFraction > 0, cleanFraction <= 1 else {
+    if let cleanFraction, !(cleanFraction > 0 && cleanFraction <= 1) {
       throw ValidationError("--clean-fraction must be above 0 and at most 1")
+    }
+    guard cleanFraction == nil || !defense.usesTrainingSet && clean == nil else {
+      throw ValidationError("--clean-fraction is for the methods that need clean images, without --clean")
+    }
+    guard clean == nil || data.limit == nil else {
+      throw ValidationError("--limit has no use with --clean: all images there are taken")
     }
     guard clean == nil || !defense.usesTrainingSet else {
       throw ValidationError("--clean is for the methods that need clean images, not for --method pbe")
@@ -82,7 +89,7 @@ struct EraseCommand: ParsableCommand {
     let settings = ErasureSettings(
       defense: plan, model_checksum: file.state.checksum, dataset: data.dataset.rawValue,
       data_checksum: set.images.checksum, test_checksum: test.checksum, attack: try attackFile?.encoded(),
-      clean_fraction: defense.usesTrainingSet || clean != nil ? nil : cleanFraction,
+      clean_fraction: defense.usesTrainingSet || clean != nil ? nil : usedFraction,
       relapse: self.relapse,
       precision: backend.device.precision)
     let identity = try RunIdentity(settings)
@@ -231,14 +238,16 @@ struct EraseCommand: ParsableCommand {
   /// A few training images, chosen once and for all, that are taken to be clean; those that are known not to be are
   /// left out.
   private func cleanImages(_ set: TrainingSet) throws -> LabeledImages {
-    if clean != nil { return set.images }
-    let count = max(1, Int((cleanFraction * Double(set.images.count)).rounded()))
-    guard let roles = set.poison?.roles else {
-      return try set.images.limited(to: count, seed: common.seed)
+    var images = set.images
+    if let roles = set.poison?.roles {
+      images = try images.subset(roles.indices.filter { roles[$0] == .clean })
     }
-    return try set.images.subset(roles.indices.filter { roles[$0] == .clean })
-      .limited(to: count, seed: common.seed)
+    if clean != nil { return images }
+    let count = max(1, Int((usedFraction * Double(set.images.count)).rounded()))
+    return try images.limited(to: count, seed: common.seed)
   }
+
+  private var usedFraction: Double { cleanFraction ?? 0.05 }
 
   private func measure(_ evaluator: Evaluator, _ what: String, _ log: Logger) throws -> Metrics {
     let metrics = try evaluator.evaluate { done in
