@@ -106,8 +106,14 @@ public struct SweepResults {
     }
     let others = rows.filter { !$0.state.isDone }
     if !others.isEmpty {
-      let names = others.map { row in
+      let missing = others.count { $0.state == .missing }
+      // A long list would hide the table.
+      let isLong = missing > Self.namedMissing
+      var names = others.filter { $0.state != .missing || !isLong }.map { row in
         row.state == .missing ? row.cell.name : "\(row.cell.name) (\(row.state.rawValue))"
+      }
+      if isLong {
+        names.append("\(missing) of \(rows.count) cells that were never begun (`sweep --list` names them)")
       }
       lines.append("Not there yet: \(names.joined(separator: ", ")).")
     }
@@ -129,6 +135,8 @@ public struct SweepResults {
       return count > 0 ? "\(count) \(state.rawValue)" : nil
     }.joined(separator: ", ")
   }
+
+  private static let namedMissing = 20
 
   private static let differenceTitle = "ACC, difference"
 
