@@ -136,9 +136,12 @@ extension DeviceTests {
       for name in ["badnet", "blend", "sig", "wanet"] {
         #expect(type(of: try AttackFile.named(name).attack).name == name)
       }
-      for parameters in [["alpha": "x"], ["beta": "1"], ["target": "1"], ["alpha": "[1]"]] {
+      for (parameters, kind) in [
+        (["alpha": "x"], PBEError.Kind.badData), (["alpha": "[1]"], .badData), (["beta": "1"], .usage),
+        (["target": "1"], .usage),
+      ] {
         #expect { try AttackFile.named("blend", parameters: parameters) } throws: {
-          ($0 as? PBEError)?.kind == .badData
+          ($0 as? PBEError)?.kind == kind
         }
       }
       #expect { try AttackFile.named("image") } throws: { "\($0)".contains("image") }
