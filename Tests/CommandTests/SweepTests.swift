@@ -20,13 +20,16 @@ extension CommandTests {
         defaults: {dataset: mnist, data: "${DATA}", device: cpu}
         axes:
           attack: [badnet, blend]
-          defense: {tuning: {method: fine-tuning}, aft: {method: aft}, broken: {method: aft, clean: /nowhere}}
+          defense:
+            tuning: {method: fine-tuning, clean-fraction: 0.2}
+            aft: {method: aft, clean-fraction: 0.2}
+            broken: {method: aft, clean: /nowhere}
         exclude: [{attack: blend, defense: [aft, broken]}]
         steps:
           infect: {axes: [attack], options: {architecture: mnist-net, width: 4, epochs: 4, batch: 16, no-augment: true}}
           erase:
             axes: [defense]
-            options: {model: "${infect}/model.safetensors", attack: "${infect}/attack.json", epochs: 2, clean-fraction: 0.2}
+            options: {model: "${infect}/model.safetensors", attack: "${infect}/attack.json", epochs: 2}
           after: {command: evaluate, options: {model: "${erase}/model.safetensors", attack: "${infect}/attack.json"}}
         """)
       return ["sweep", file, "--set", "DATA=\(victim.folder.path)"]
