@@ -84,7 +84,9 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
     try check(found, assessment, labels)
     try session.change { try weights.copy(from: infected) }
     guard found.suggested.contains(true) else {
-      session.observer.log("no image seems to carry a trigger: the model stays as it is")
+      session.observer.log(
+        "no image seems to carry a trigger: the model stays as it is, which does not mean that it has no backdoor"
+      )
       _ = try assessment.finish(
         assessment.begin(step: witnessSteps, extraSet: []), usesFeatures: usesFeatures)
       return assessment.outcome
