@@ -16,14 +16,15 @@ public enum Devices {
   ///
   /// A GPU is tuned the first time that it is opened, which takes half a minute: `notice` says so, and tells what goes
   /// wrong with it; `progress` gets what is being tried and the share that is done, and may throw to stop. A run that goes
-  /// on gives the `choices` of its checkpoint, which go before what the device is tuned to.
+  /// on gives the `choices` of its checkpoint, which go before what the device is tuned to; the CPU doesn't ask for them.
   public static func open(
-    _ name: String, precision: Precision? = nil, choices: KernelChoices? = nil,
+    _ name: String, precision: Precision? = nil, choices: @autoclosure () -> KernelChoices? = nil,
     notice: (String) -> Void = printNotice,
     progress: (String, Double) throws -> Void = { _, _ in }
   ) throws -> any Backend {
     let precision = try precision ?? Precision.requested()
     guard let device = try openCLDevice(name, notice: notice) else { return try openCPU(precision) }
+    let choices = choices()
     return try withoutActuallyEscaping(notice) { notice in
       let tuning =
         try choices?.tuning(for: device, notice: notice)

@@ -67,8 +67,9 @@ public struct InspectionSettings: Sendable, Codable, Equatable {
   /// The defaults for images of `size` pixels and channels: the L-infinity budgets of METHOD, section 5.1, and matching L2
   /// ones.
   public init(
-    epsilons: [Double] = [1, 2, 4, 6, 8], l2: [Double]? = nil, imageSize size: Int
+    epsilons: [Double]? = nil, l2: [Double]? = nil, imageSize size: Int
   ) {
+    let epsilons = epsilons ?? [1, 2, 4, 6, 8]
     budgets =
       epsilons.map { Budget(.infinity, epsilon: $0) }
       + (l2?.map { Budget(.two, epsilon: $0) } ?? epsilons.map { .matchingL2(epsilon: $0, size: size) })

@@ -70,7 +70,7 @@ public final class NetworkProbe {
   ) throws -> Answers {
     let backend = weights.backend
     var (allLogits, allFeatures): ([Float], [Float]) = ([], [])
-    try eachBatch(of: pixels) { range in
+    try eachBatch(of: pixels, into: [images]) { range in
       try infer.run(RunParameters())
       allLogits += try backend.read(logits).prefix(range.count * logits.shape.c)
       allFeatures += try backend.read(features).prefix(range.count * features.shape.c)
@@ -93,8 +93,7 @@ public final class NetworkProbe {
     attacks[attack] = step
     var result: [Float] = []
     result.reserveCapacity(pixels.count)
-    try eachBatch(of: pixels) { range in
-      try backend.write(backend.read(images), to: example)
+    try eachBatch(of: pixels, into: [images, example]) { range in
       let own = labels[range]
       try backend.write(own + Array(repeating: own.last ?? 0, count: batch - own.count), to: self.labels)
       for _ in 0..<attack.steps { try step.run(RunParameters()) }
@@ -112,15 +111,17 @@ public final class NetworkProbe {
     ])[0]
   }
 
-  /// Writes batch after batch to ``images``; the last one is filled up with its last image.
-  private func eachBatch(of pixels: [Float], _ body: (Range<Int>) throws -> Void) throws {
+  /// Writes batch after batch to `tensors`; the last one is filled up with its last image.
+  private func eachBatch(
+    of pixels: [Float], into tensors: [Tensor], _ body: (Range<Int>) throws -> Void
+  ) throws {
     let size = weights.graph.input.count
     for first in stride(from: 0, to: pixels.count / size, by: batch) {
       let range = first..<min(first + batch, pixels.count / size)
       var part = Array(pixels[range.lowerBound * size..<range.upperBound * size])
       let last = Array(part.suffix(size))
       for _ in range.count..<batch { part += last }
-      try weights.backend.write(part, to: images)
+      for tensor in tensors { try weights.backend.write(part, to: tensor) }
       try body(range)
     }
   }

@@ -73,14 +73,13 @@ public struct AttackFile: Sendable {
       }
     }
     // A key that is there twice would mean either.
-    _ = try StrictJSON.parse(Array(data)[...], place: place)
+    let json = try StrictJSON.parse(Array(data)[...], place: place)
     let header = try decode(Header.self, data)
     guard let type = Attacks.known.first(where: { $0.name == header.attack }) else {
       throw PBEError(
         .badData, "there is no attack \"\(header.attack.printable())\"", at: place,
         remedy: "known are \(Attacks.names.joined(separator: ", "))")
     }
-    let given = try decode([String: Ignored].self, data).keys
     // A misspelt key would silently leave its default in place.
     let known = type.keys.union(Header.CodingKeys.allCases.map(\.rawValue))
     func check(
@@ -91,7 +90,7 @@ public struct AttackFile: Sendable {
         kind, "the attack \(type.name) has no parameter \"\(wrong.printable())\"", at: place,
         remedy: "known are \(known.sorted().joined(separator: ", "))")
     }
-    try check(given, known, .badData, at: place)
+    if case .object(let members) = json { try check(members.map(\.name), known, .badData, at: place) }
     try check(parameters.keys, type.keys, .usage, at: "--parameter")
     let attack = try decode(type, try merging(parameters, into: data))
     let rate = header.poison_rate ?? 0.1
@@ -118,11 +117,6 @@ public struct AttackFile: Sendable {
         (try? JSONSerialization.jsonObject(with: Data(text.utf8), options: .fragmentsAllowed)) ?? text
     }
     return try JSONSerialization.data(withJSONObject: object)
-  }
-
-  /// Any JSON value.
-  private struct Ignored: Decodable {
-    init(from decoder: any Decoder) throws {}
   }
 
   private static func explain(_ error: any Error) -> String {

@@ -38,20 +38,25 @@ public enum Checkpoint {
 
   /// Reads a model from the contents of a file; `place` names it in errors.
   static func read(_ bytes: [UInt8], place: String) throws -> LoadedCheckpoint {
+    let (state, metadata, format) = try contents(bytes, place)
+    // What pbe-gpu wrote has its network's names.
+    return LoadedCheckpoint(
+      state: metadata["architecture"] == nil ? state.removingCommonPrefix("module.") : state,
+      metadata: metadata, format: format)
+  }
+
+  private static func contents(
+    _ bytes: [UInt8], _ place: String
+  ) throws -> (state: StateDictionary, metadata: [String: String], format: String) {
     if bytes.starts(with: [0x50, 0x4b, 3, 4]) {
-      let state = try TorchCheckpoint.readArchive(bytes, place: place)
-      return LoadedCheckpoint(state: state, metadata: [:], format: "PyTorch")
+      return (try TorchCheckpoint.readArchive(bytes, place: place), [:], "PyTorch")
     }
     if TorchCheckpoint.matchesOldFormat(bytes) {
-      let state = try TorchCheckpoint.readOldFormat(bytes, place: place)
-      return LoadedCheckpoint(state: state, metadata: [:], format: "PyTorch before 1.6")
+      return (try TorchCheckpoint.readOldFormat(bytes, place: place), [:], "PyTorch before 1.6")
     }
     if Safetensors.matches(bytes) {
       let (state, metadata) = try Safetensors.read(bytes, place: place)
-      // What pbe-gpu wrote has its network's names.
-      return LoadedCheckpoint(
-        state: metadata["architecture"] == nil ? state.removingCommonPrefix("module.") : state,
-        metadata: metadata, format: "safetensors")
+      return (state, metadata, "safetensors")
     }
     throw PBEError(
       .badData, "this is no model in a known format; \(FileKind.describe(bytes))", at: place,

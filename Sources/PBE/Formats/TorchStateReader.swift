@@ -25,7 +25,7 @@ enum TorchStateReader {
       }
       state[name] = try reader.tensor(tensor, named: name, from: bytes)
     }
-    return state.removingCommonPrefix("module.")
+    return state
   }
 
   private static func stateEntries(_ pickle: Pickle, place: String) throws -> [(String, PickleTensor)] {

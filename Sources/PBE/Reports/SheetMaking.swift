@@ -34,11 +34,10 @@ public struct SheetMaking {
     description = RunSheets.Sheet(
       file: "sheet-test.png", title: "Test images, and what becomes of them", rows: sheet.names,
       labels: images.labels.map(Int.init), answers: [])
-    try addAnswers(of: weights, "infected")
+    try addAnswers(of: probe, "infected")
   }
 
-  private mutating func addAnswers(of weights: Weights, _ model: String) throws {
-    let probe = try NetworkProbe(weights, batch: sheet.shape.n)
+  private mutating func addAnswers(of probe: NetworkProbe, _ model: String) throws {
     for row in sheet.rows where !row.isChange {
       let labels = try probe.answers(to: row.pixels).labels.map(Int.init)
       description.answers?.append(RunSheets.Answers(name: "\(model): \(row.name)", labels: labels))
@@ -55,7 +54,7 @@ public struct SheetMaking {
   public mutating func write(
     purified weights: Weights, agreement: [Float], training: () throws -> DeviceImages, to folder: String
   ) throws {
-    try addAnswers(of: weights, "purified")
+    try addAnswers(of: NetworkProbe(weights, batch: sheet.shape.n), "purified")
     try save(sheet, description.file, in: folder)
     var record = RunSheets(classes: classes, sheets: [description])
     if !agreement.isEmpty {

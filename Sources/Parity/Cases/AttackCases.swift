@@ -29,18 +29,24 @@ extension ParityTable {
       let moved = zip(values, b.uniform(shape.count)).map { Double(Float($0 + ($1 - 0.5) * 0.046)) }
       let signs = b.uniform(shape.count).map { $0 < 0.1 ? 0 : $0 < 0.55 ? -1.0 : 1 }
       let gradients = zip(signs, b.uniform(shape.count)).map { Double(Float($0 * ($1 + 0.001))) }
-      let x = b.tensor("origin", values, shape, role: .image)
-      let z = b.tensor("adversarial", moved, shape, role: .image)
-      let g = b.tensor("gradient", gradients, shape, role: .image)
-      b.run { p in
-        p.append(
-          .pgdStep(
-            PGDStep(
-              adversarial: p.bind(z), origin: p.bind(x), gradient: p.bind(g), stepSize: 6.0 / 255 / 5,
-              epsilon: 6.0 / 255, clip: clip)))
+      step(&b, shape, from: values, at: moved, gradients, times: 3) {
+        PGDStep(
+          adversarial: $0, origin: $1, gradient: $2, stepSize: 6.0 / 255 / 5, epsilon: 6.0 / 255, clip: clip)
       }
-      for _ in 0..<2 { b.again(RunParameters()) }
     }
+  }
+
+  /// Runs the operator several times on tensors of one shape.
+  private static func step(
+    _ b: inout CaseBuilder, _ shape: Shape, from origin: [Double], at adversarial: [Double],
+    _ gradients: [Double], times: Int,
+    _ operation: (_ adversarial: Value, _ origin: Value, _ gradient: Value) -> PGDStep
+  ) {
+    let x = b.tensor("origin", origin, shape, role: .image)
+    let z = b.tensor("adversarial", adversarial, shape, role: .image)
+    let g = b.tensor("gradient", gradients, shape, role: .image)
+    b.run { $0.append(.pgdStep(operation($0.bind(z), $0.bind(x), $0.bind(g)))) }
+    for _ in 1..<times { b.again(RunParameters()) }
   }
 
   private static func pgdL2(_ shape: Shape, clip: Bool, gradientScale: Double) -> OperatorCase {
@@ -52,17 +58,10 @@ extension ParityTable {
       let gradients = b.normal(shape.count, scale: 3).enumerated().map { index, g in
         index / size == shape.n - 1 ? 0 : Double(Float(gradientScale * g))
       }
-      let x = b.tensor("origin", values, shape, role: .image)
-      let z = b.tensor("adversarial", values, shape, role: .image)
-      let g = b.tensor("gradient", gradients, shape, role: .image)
-      b.run { p in
-        p.append(
-          .pgdStep(
-            PGDStep(
-              adversarial: p.bind(z), origin: p.bind(x), gradient: p.bind(g), stepSize: 0.2, epsilon: 0.5,
-              clip: clip, norm: .two)))
+      step(&b, shape, from: values, at: values, gradients, times: 4) {
+        PGDStep(
+          adversarial: $0, origin: $1, gradient: $2, stepSize: 0.2, epsilon: 0.5, clip: clip, norm: .two)
       }
-      for _ in 0..<3 { b.again(RunParameters()) }
     }
   }
 

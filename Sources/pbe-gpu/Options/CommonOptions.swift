@@ -27,10 +27,10 @@ struct CommonOptions: ParsableArguments {
   func open(resuming checkpoint: String? = nil) throws -> (backend: any Backend, log: Logger) {
     Terminal.shared.configure(quiet: quiet)
     let log = Logger(label: "pbe-gpu") { _ in TerminalLogHandler() }
-    // Whatever is wrong with the checkpoint is told where the run goes on from it.
-    let choices = checkpoint.flatMap { try? RunCheckpoint.read($0) }?.choices
     let backend = try Devices.open(
-      device, precision: products.precision, choices: choices, notice: { log.info("\($0)") }
+      device, precision: products.precision,
+      // Whatever is wrong with the checkpoint is told where the run goes on from it.
+      choices: checkpoint.flatMap { try? RunCheckpoint.read($0) }?.choices, notice: { log.info("\($0)") }
     ) { what, share in
       try Interruption.check("run the command again")
       Terminal.shared.progress("tuning \(what)", share)

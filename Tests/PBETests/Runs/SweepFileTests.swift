@@ -194,10 +194,10 @@ struct SweepFileTests {
       // Nothing is said of the time after the lock: a child process of another test may have inherited it.
       let running = SweepCellFolder(file.cells[1], output: directory.path)
       try FileManager.default.createDirectory(atPath: running.path, withIntermediateDirectories: true)
-      let lock = try CellLock(running.path)
+      let lock = try CellLock.take(running.path)
       #expect(lock != nil)
       #expect(try running.state == .running)
-      #expect(try CellLock(running.path) == nil)
+      #expect(try CellLock.take(running.path) == nil)
       withExtendedLifetime(lock) {}
     }
   }
@@ -245,6 +245,18 @@ struct SweepFileTests {
       // A damaged record is not taken for none.
       try AtomicFile.write("{}", to: path)
       #expect { try folder.state } throws: { ($0 as? PBEError)?.kind == .badData }
+    }
+  }
+
+  /// Of many cells that were never begun the table says how many, and it still names those that were.
+  @Test func manyMissingCells() throws {
+    let file = try load("axes: {seed: [\((0..<30).map(String.init).joined(separator: ","))]}")
+    try TestFiles.withDirectory { directory in
+      let folder = SweepCellFolder(file.cells[3], output: directory.path)
+      try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+      try folder.write(status: 70, error: "bad")
+      let table = try SweepResults(file, output: directory.path).markdown
+      #expect(table.contains("Not there yet: seed3 (failed), 29 of 30 cells"), "\(table)")
     }
   }
 

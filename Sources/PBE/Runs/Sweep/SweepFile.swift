@@ -101,11 +101,8 @@ public struct SweepFile: Sendable {
       try selected.forEach { try addChain(of: $0, steps, matrix, entry) }
     } else {
       let step = SweepStep(command: command ?? "infect", axes: self.axes)
-      for labels in selected where try isNew(labels, named: matrix.name(labels), axes) {
-        cells.append(matrix.cell(step, labels))
-      }
+      try selected.forEach { try addChain(of: $0, [step], matrix, axes) }
       for entry in parts["include"]?.elements ?? [] { try include(entry, step, &matrix) }
-      runs = cells.indices.map { Run(name: cells[$0].name, cells: [$0]) }
     }
     if let rule = parts["baseline"] {
       baseline = try matrix.selection(rule, isWhole: false).choices.mapValues { labels in
@@ -122,14 +119,8 @@ public struct SweepFile: Sendable {
   ) throws {
     let selection = try matrix.selection(entry, isWhole: true)
     for labels in try Self.combinations(selection.choices, matrix, entry) {
-      var cell = matrix.cell(step, labels)
-      if try isNew(labels, named: cell.name, entry) {
-        guard cells.count < Self.cellLimit else { throw entry.failure("makes too many cells") }
-        cell.set(selection.options)
-        cells.append(cell)
-      } else if let at = cells.firstIndex(where: { $0.name == cell.name }) {
-        cells[at].set(selection.options)
-      }
+      try addChain(of: labels, [step], matrix, entry)
+      if let at = places[matrix.name(labels)] { cells[at].set(selection.options) }
     }
   }
 
@@ -144,23 +135,15 @@ public struct SweepFile: Sendable {
     return SweepMatrix.product(axes)
   }
 
-  /// Remembers the run with these labels; false when it is there. Throws `badData` when another one has its name: labels
-  /// may have dashes in them.
-  private mutating func isNew(
-    _ labels: [String: String], named name: String, _ yaml: SweepYAML
-  ) throws -> Bool {
-    guard let known = runLabels.updateValue(labels, forKey: name) else { return true }
-    guard known == labels else { throw Self.twice(name, known, labels, yaml) }
-    return false
-  }
-
-  private static func twice(
-    _ name: String, _ first: [String: String], _ second: [String: String], _ yaml: SweepYAML
-  ) -> PBEError {
+  /// Throws `badData` when other labels than `known` have made the same name: labels may have dashes in them.
+  private static func check(
+    _ name: String, _ known: [String: String], _ labels: [String: String], _ yaml: SweepYAML
+  ) throws {
+    guard known != labels else { return }
     func words(_ labels: [String: String]) -> String {
       labels.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }.joined(separator: ", ")
     }
-    return yaml.failure("give two cells the name \(name): {\(words(first))} and {\(words(second))}")
+    throw yaml.failure("give two cells the name \(name): {\(words(known))} and {\(words(labels))}")
   }
 
   /// The runs that an entry adds to a matrix of chains.
@@ -184,9 +167,7 @@ public struct SweepFile: Sendable {
         })
       let cell = matrix.cell(step, labels, needs: needs)
       if let at = places[cell.name] {
-        guard cells[at].labels == cell.labels else {
-          throw Self.twice(cell.name, cells[at].labels, cell.labels, yaml)
-        }
+        try Self.check(cell.name, cells[at].labels, cell.labels, yaml)
         made[step.name] = at
       } else {
         guard cells.count < Self.cellLimit else { throw yaml.failure("make too many cells") }
@@ -197,7 +178,9 @@ public struct SweepFile: Sendable {
     }
     let name = matrix.name(labels)
     // An entry of include may name a run that is there.
-    guard try isNew(labels, named: name, yaml) else { return }
+    if let known = runLabels.updateValue(labels, forKey: name) {
+      return try Self.check(name, known, labels, yaml)
+    }
     runs.append(Run(name: name, cells: made.values.sorted()))
   }
 

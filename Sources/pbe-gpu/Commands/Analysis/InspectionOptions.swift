@@ -4,8 +4,10 @@ import PBE
 
 /// How `inspect` and `observe` make adversarial examples.
 struct InspectionOptions: ParsableArguments {
-  @Option(help: "How many test images at most, of those that are classified right; chosen by --seed.")
-  var images = 1000
+  @Option(
+    help: "How many test images at most, of those that are classified right; chosen by --seed. Default: 1000."
+  )
+  var images: Int?
 
   @Option(help: "The L-infinity sizes of perturbations, in units of 1/255. Default: 1,2,4,6,8.")
   var epsilon: NumberList?
@@ -16,15 +18,15 @@ struct InspectionOptions: ParsableArguments {
   )
   var epsilonL2: NumberList?
 
-  @Option(help: "The number of PGD steps, each a fifth of the size.")
-  var pgdSteps = 7
+  @Option(help: "The number of PGD steps, each a fifth of the size. Default: 7.")
+  var pgdSteps: Int?
 
   @Flag(help: "Clip adversarial examples to valid pixels. The paper's code does not.")
   var clip = false
 
   func validate() throws {
-    guard (1...1_000_000).contains(images) else { throw ValidationError("--images must be at least 1") }
-    guard (1...1000).contains(pgdSteps) else { throw ValidationError("--pgd-steps must be 1 to 1000") }
+    guard (1...1_000_000).contains(images ?? 1) else { throw ValidationError("--images must be at least 1") }
+    guard (1...1000).contains(pgdSteps ?? 1) else { throw ValidationError("--pgd-steps must be 1 to 1000") }
     for (name, list, most) in [
       ("--epsilon", epsilon, Budget.largest(.infinity)), ("--epsilon-l2", epsilonL2, Budget.largest(.two)),
     ] {
@@ -37,13 +39,13 @@ struct InspectionOptions: ParsableArguments {
   }
 
   /// Whether any of these was given.
-  var isGiven: Bool { images != 1000 || epsilon != nil || epsilonL2 != nil || pgdSteps != 7 || clip }
+  var isGiven: Bool { images != nil || epsilon != nil || epsilonL2 != nil || pgdSteps != nil || clip }
 
   func settings(imageSize: Int, seed: UInt64) -> InspectionSettings {
     var settings = InspectionSettings(
-      epsilons: epsilon?.values ?? [1, 2, 4, 6, 8], l2: epsilonL2?.values, imageSize: imageSize)
-    settings.images = images
-    settings.steps = pgdSteps
+      epsilons: epsilon?.values, l2: epsilonL2?.values, imageSize: imageSize)
+    settings.images = images ?? settings.images
+    settings.steps = pgdSteps ?? settings.steps
     settings.clip = clip
     settings.seed = seed
     return settings

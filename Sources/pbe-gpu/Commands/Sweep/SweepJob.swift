@@ -46,8 +46,8 @@ struct SweepJob: Sendable {
   }
 
   /// The cell's lock; `nil` when another process has it.
-  private func lock(_ log: Logger, _ place: String) throws -> CellLock? {
-    if let lock = try CellLock(folder.path) { return lock }
+  private func lock(_ log: Logger, _ place: String) throws -> FileLock? {
+    if let lock = try CellLock.take(folder.path) { return lock }
     guard isNeeded else {
       log.info("\(place): another process is at it")
       return nil
@@ -56,7 +56,7 @@ struct SweepJob: Sendable {
     while true {
       try Interruption.check("the same command goes on")
       Thread.sleep(forTimeInterval: 0.5)
-      if let lock = try CellLock(folder.path) { return lock }
+      if let lock = try CellLock.take(folder.path) { return lock }
     }
   }
 
@@ -78,7 +78,7 @@ struct SweepJob: Sendable {
 
   /// The child's error, and its exit code where it had one; `nil` when it did its work.
   private func runChild(
-    _ log: Logger, _ place: String, on slot: Slot, _ lock: CellLock
+    _ log: Logger, _ place: String, on slot: Slot, _ lock: FileLock
   ) throws -> (error: PBEError, status: Int32?)? {
     var tail = LogTail(folder.logPath)
     let child = try ChildProcess(

@@ -1,9 +1,9 @@
 import Foundation
 
-/// A file in the cache folder that one user at a time has locked. The system gives the lock back when the process ends,
-/// however it ends.
-final class FileLock {
-  let descriptor: Int32
+/// A file that one user at a time has locked. The system gives the lock back when the process ends, however it ends.
+public final class FileLock: Sendable {
+  /// The open file, which no child process gets by itself.
+  public let descriptor: Int32
 
   private init(_ descriptor: Int32) { self.descriptor = descriptor }
 
@@ -11,8 +11,9 @@ final class FileLock {
 
   /// Makes and locks a file, waiting at most `patience` seconds for another user, with calls of `waiting` between looks.
   /// `nil` when the other kept it. Throws `cannotCreate` when the folder can't be written, and what `waiting` throws.
-  static func acquire(
-    _ file: URL, patience: Double, every interval: Double = 0.1, waiting: () throws -> Void = {}
+  public static func acquire(
+    _ file: URL, patience: Double, every interval: Double = 0.1,
+    remedy: String = "set PBE_GPU_CACHE to a folder that you may write to", waiting: () throws -> Void = {}
   ) throws -> FileLock? {
     try? FileManager.default.createDirectory(
       at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
@@ -20,7 +21,7 @@ final class FileLock {
     guard descriptor >= 0 else {
       throw PBEError(
         .cannotCreate, "the file can't be created (\(String(cString: strerror(errno))))", at: file.path,
-        remedy: "set PBE_GPU_CACHE to a folder that you may write to")
+        remedy: remedy)
     }
     let lock = FileLock(descriptor)
     let deadline = ContinuousClock.now + .seconds(patience)
