@@ -154,7 +154,7 @@ extension CommandTests {
       let html = try reported()
       _ = try Browser.load(
         folder.write("paper.html", html), in: folder, action: "--print-to-pdf=\(folder["paper.pdf"])")
-      let pdf = String(decoding: folder.bytes("paper.pdf"), as: UTF8.self)
+      let pdf = String(decoding: folder.data("paper.pdf"), as: UTF8.self)
       let pages = pdf.components(separatedBy: "/Type /Page\n").count - 1
       #expect((2...10).contains(pages), "\(pages) pages")
     }

@@ -20,9 +20,18 @@ final class Folder: Sendable {
     return try FileHandle(forWritingTo: URL(fileURLWithPath: self[name]))
   }
 
-  func bytes(_ name: String) -> Data { FileManager.default.contents(atPath: self[name]) ?? Data() }
+  func data(_ name: String) -> Data { FileManager.default.contents(atPath: self[name]) ?? Data() }
 
-  func text(_ name: String) -> String { String(decoding: bytes(name), as: UTF8.self) }
+  /// A file's bytes, to compare. Where two files of megabytes differ, `#expect` would look for what they have in common for
+  /// hours; this is not a collection.
+  struct Bytes: Equatable, CustomStringConvertible {
+    fileprivate let data: Data
+    var description: String { "\(data.count) bytes" }
+  }
+
+  func bytes(_ name: String) -> Bytes { Bytes(data: data(name)) }
+
+  func text(_ name: String) -> String { String(decoding: data(name), as: UTF8.self) }
 
   @discardableResult
   func write(_ name: String, _ bytes: [UInt8]) throws -> String {

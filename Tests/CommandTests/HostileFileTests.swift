@@ -18,7 +18,7 @@ extension CommandTests {
 
     /// The infected model with a changed header.
     private func model(_ name: String, _ change: (String) -> String) throws -> String {
-      let bytes = [UInt8](victim.folder.bytes("infected/model.safetensors"))
+      let bytes = [UInt8](victim.folder.data("infected/model.safetensors"))
       let length = bytes[..<8].reversed().reduce(0) { $0 << 8 | Int($1) }
       let header = Array(change(String(decoding: bytes[8..<8 + length], as: UTF8.self)).utf8)
       let count = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) }
@@ -26,7 +26,7 @@ extension CommandTests {
     }
 
     @Test func truncatedModels() throws {
-      let bytes = [UInt8](victim.folder.bytes("infected/model.safetensors"))
+      let bytes = [UInt8](victim.folder.data("infected/model.safetensors"))
       for count in [0, 5, 200, bytes.count / 2, bytes.count - 1] {
         let path = try folder.write("cut.safetensors", Array(bytes[..<count]))
         try Program.fail(65, ["cut.safetensors"], evaluate(path))
@@ -34,7 +34,7 @@ extension CommandTests {
     }
 
     @Test func weightsThatOverflow() throws {
-      var bytes = [UInt8](victim.folder.bytes("infected/model.safetensors"))
+      var bytes = [UInt8](victim.folder.data("infected/model.safetensors"))
       let start = 8 + bytes[..<8].reversed().reduce(0) { $0 << 8 | Int($1) }
       for (high, kind) in [(UInt8(0x7E), "answers"), (0x7F, "not finite")] {
         for index in stride(from: start + 3, to: bytes.count, by: 4) { bytes[index] = high }
@@ -122,7 +122,7 @@ extension CommandTests {
       try Victim.write(20, "t10k", to: folder, lastLabel: 10)
       let arguments = ["evaluate", victim.model, "--data", folder.path, "--device", "cpu", "--dataset"]
       try Program.fail(65, ["t10k-labels", "label 10"], arguments + ["mnist"])
-      try folder.write("t10k-labels-idx1-ubyte", Array(folder.bytes("train-labels-idx1-ubyte").dropLast()))
+      try folder.write("t10k-labels-idx1-ubyte", Array(folder.data("train-labels-idx1-ubyte").dropLast()))
       try Program.fail(65, ["t10k-labels", "cut off"], arguments + ["mnist"])
       try FileManager.default.removeItem(atPath: folder["t10k-labels-idx1-ubyte"])
       try Program.fail(66, ["t10k-labels"], arguments + ["mnist"])

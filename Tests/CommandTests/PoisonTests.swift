@@ -135,7 +135,7 @@ extension CommandTests {
       _ = try Program.succeed(poison("set", ["--format", "png"]))
       let name = try #require(folder.names("set/train/4").last)
       let path = "set/train/4/\(name)"
-      let good = [UInt8](folder.bytes(path))
+      let good = [UInt8](folder.data(path))
       let infect =
         ["infect", "--data", folder["set"], "--dataset", "folder", "--attack", "none"] + training("o")
       try FileManager.default.removeItem(atPath: folder["set/attack.json"])

@@ -226,15 +226,15 @@ extension CommandTests {
       let keeping = arguments + ["--records", folder["records"], "--only", "badnet*"]
       _ = try Program.succeed(keeping)
       #expect(folder.names("records") == ["badnet-seed0.json"])
-      let kept = folder.bytes("records/badnet-seed0.json")
+      let kept = folder.text("records/badnet-seed0.json")
       try FileManager.default.removeItem(atPath: folder["runs/badnet-seed0"])
       #expect(try states(keeping) == ["badnet-seed0": "recorded"])
       #expect(try Program.succeed(keeping).error.contains("its record kept"))
-      #expect(folder.names("runs/badnet-seed0").isEmpty && folder.bytes("records/badnet-seed0.json") == kept)
+      #expect(folder.names("runs/badnet-seed0").isEmpty && folder.text("records/badnet-seed0.json") == kept)
       // A damaged one is not taken for a run that was never made.
       try folder.write("records/badnet-seed0.json", Array("{".utf8))
       try Program.fail(65, ["badnet-seed0.json", "no record of a cell"], keeping, ignoringOutput: true)
-      try folder.write("records/badnet-seed0.json", Array(kept))
+      try folder.write("records/badnet-seed0.json", Array(kept.utf8))
       _ = try Program.succeed(keeping + ["--remake"])
       #expect(folder.bytes("runs/badnet-seed0/model.safetensors") == model)
       try Program.fail(64, ["--only"], arguments + ["--only", "x"])
@@ -268,7 +268,7 @@ extension CommandTests {
         try events("p").compactMap { $0["event"] as? String } == ["start"]
           + Array(repeating: ["checkpoint", "epoch"], count: 3).flatMap { $0 } + ["finished"])
       let manifest = try #require(
-        JSONSerialization.jsonObject(with: folder.bytes("p/run.json")) as? [String: Any])
+        JSONSerialization.jsonObject(with: folder.data("p/run.json")) as? [String: Any])
       #expect((manifest["arguments"] as? [String])?.first == "infect")
       #expect((manifest["device"] as? [String: Any])?["identifier"] as? String == "cpu")
       #expect((manifest["checksums"] as? [String: String])?.keys.sorted() == ["test", "training"])
