@@ -9,6 +9,10 @@ import Kernels
 ///   hence the shrinking. At first these are images that the infected model answers as they are labelled, but not firmly:
 ///   most triggers make answers firm. Then they are those about which the witness agrees most with it, without those that
 ///   seem to carry a trigger.
+/// - The holdout: some triggers are so easy to learn, or so frequent among the images of their label, that any witness of
+///   that label learns them. So the witness at first sees nothing of labels whose images fall apart into two groups
+///   (``LabelSplit``), and later only of the group that seems clean. What it disputed when it had not seen the label stays
+///   found: clean images of the label are enough to remind it of the trigger.
 /// - The repair: what the witness disputes leads ``Identification`` to the images with a trigger. The infected model itself,
 ///   which knows more than the witness, is fine-tuned on all images; those get the answers of the purified model as labels,
 ///   and teach that the trigger means nothing. Then once more, with the repaired model as witness. Where no image seems to
@@ -50,6 +54,8 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
     case band
     /// The later steps of the witness.
     case progression
+    /// The holdout.
+    case holdout
     /// ``TriggerDiscriminant``: all images are suggested that the models dispute.
     case discriminant
     /// New labels for suggested images: they are left out.
@@ -120,29 +126,53 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       try session.change { try session.weights.shrink(keeping: keeping, seed: tuning.seed) }
     }
     let margins = Answers(assessment.infected.logits, labels: labels).margins
+    let splits = splits(assessment.infected, labels)
+    let heldOut = Set(splits.map(\.label))
+    if !splits.isEmpty {
+      session.observer.log(
+        "the images of label \(heldOut.sorted().map { "\($0)" }.joined(separator: ", ")) fall apart into two groups: "
+          + "the first step sees nothing of them")
+    }
     var extra = Self.ofEachLabel(
-      labels.indices.filter { margins[$0] > 0 }, labels, inOrderOf: margins, from: band[0], to: band[1])
+      labels.indices.filter { margins[$0] > 0 && !heldOut.contains(labels[$0]) }, labels,
+      inOrderOf: margins, from: band[0], to: band[1])
     if without.contains(.band) {
       extra = Permutation.of(labels.count, seed: tuning.seed, purpose: RandomPurpose.extraSet)
-        .prefix(extra.count).sorted()
+        .filter { !heldOut.contains(labels[$0]) }.prefix(extra.count).sorted()
     }
     let teacher = without.contains(.distillation) ? nil : Teacher(infected, temperature: temperature)
     var found: Identification
+    var earlier: Identification?
     var step = 0
     repeat {
       var report = assessment.begin(step: step, extraSet: extra)
       _ = try session.makeTrainer(training, tuning, teacher: teacher)
       try train(session, step, on: extra, &report)
-      found = try assessment.finish(report, usesFeatures: usesFeatures)
+      found = try assessment.finish(report, after: earlier, usesFeatures: usesFeatures)
       step += 1
       if step < witnessSteps {
+        var isSuspect = found.suggested
+        if step == 1, !splits.isEmpty {
+          earlier = found.adding(splits, labels: labels)
+          if let earlier { isSuspect = earlier.suggested }
+          // What is suggested of a label that the witness has not seen may be the label itself.
+          for images in splits.map(\.images) where images.allSatisfy({ isSuspect[$0] }) {
+            for image in images { isSuspect[image] = false }
+          }
+        }
         extra = Self.ofEachLabel(
-          labels.indices.filter { !found.suggested[$0] }, labels,
-          inOrderOf: assessment.outcome.agreement.map { -$0 }, from: 0,
-          to: shares[step - 1])
+          labels.indices.filter { !isSuspect[$0] }, labels,
+          inOrderOf: assessment.outcome.agreement.map { -$0 }, from: 0, to: shares[step - 1])
       }
     } while step < witnessSteps && !without.contains(.progression)
     return found
+  }
+
+  /// The labels that are held out. Where most labels fall apart, as in all-to-all, too little would be left.
+  private func splits(_ infected: Identification.Infected, _ labels: [Int32]) -> [LabelSplit] {
+    guard !without.contains(.holdout) else { return [] }
+    let splits = LabelSplit.all(infected, labels)
+    return 2 * splits.count <= Set(labels).count ? splits : []
   }
 
   private func check(_ found: Identification, _ assessment: TrainingSetAssessment, _ labels: [Int32]) throws {

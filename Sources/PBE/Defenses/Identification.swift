@@ -86,16 +86,33 @@ public struct Identification: Sendable {
       logOdds = isDisputed.map { $0 ? Self.certain : -Self.certain }
     }
     if let earlier { logOdds = zip(logOdds, earlier.scores).map { max($0, $1) } }
+    self.init(logOdds, labels, answers: after.classes, isDisputed: isDisputed)
+  }
+
+  private init(_ logOdds: [Double], _ labels: [Int32], answers: [Int32], isDisputed: [Bool]) {
     let probabilities = logOdds.map(TriggerDiscriminant.probability)
     let suggested = probabilities.map { $0 > Self.suggestedAbove }
     scores = logOdds
     self.probabilities = probabilities
     self.suggested = suggested
     self.isDisputed = isDisputed
-    answers = after.classes
+    self.answers = answers
     self.labels = Dictionary(grouping: labels.indices) { labels[$0] }.filter { _, images in
       100 * images.count { suggested[$0] } >= images.count
     }.keys.sorted()
+  }
+
+  /// The same with what the features of single labels tell of them, where that is more: of such labels the purified model has seen
+  /// nothing. `nil` when they don't tell which images carry a trigger, or the other ones are suggested.
+  func adding(_ splits: [LabelSplit], labels: [Int32]) -> Identification? {
+    var scores = scores
+    for split in splits {
+      guard let logOdds = split.triggerLogOdds(answers) else { return nil }
+      let others = zip(split.images, logOdds).filter { $0.1 <= 0 }
+      guard 2 * others.count(where: { suggested[$0.0] }) <= others.count else { return nil }
+      for (image, odds) in zip(split.images, logOdds) { scores[image] = max(scores[image], odds) }
+    }
+    return Identification(scores, labels, answers: answers, isDisputed: isDisputed)
   }
 
   /// The labels of which the purified model answers at least half of the images as labelled. Of others it disputes most

@@ -68,8 +68,37 @@ struct FeaturePoints {
   /// Each point's place on the line that tells two groups apart best whose means differ by `difference`, when both are
   /// spread alike: Fisher's linear discriminant.
   func scores(apart difference: [Double]) -> [Double] {
+    project(Cholesky.solve(factor, difference))
+  }
+
+  /// Each point's place along the directions in which the points vary most, the most first: principal components, by power
+  /// iteration. Directions that vary about alike come mixed.
+  func principalScores(_ wanted: Int) -> [[Double]] {
+    var directions: [[Double]] = []
+    while directions.count < min(wanted, columns.count) {
+      // Any start does that is no multiple of an earlier one.
+      var next = columns.indices.map { 1 / Double(1 + ($0 + directions.count) % columns.count) }
+      for _ in 0..<Self.iterations {
+        let scores = project(next)
+        next = columns.map { zip($0, scores).reduce(0) { $0 + Double($1.0) * $1.1 } }
+        for other in directions {
+          let along = zip(next, other).reduce(0) { $0 + $1.0 * $1.1 }
+          for column in next.indices { next[column] -= along * other[column] }
+        }
+        let length = next.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        guard length > 0 else { return directions.map(project) }
+        for column in next.indices { next[column] /= length }
+      }
+      directions.append(next)
+    }
+    return directions.map(project)
+  }
+
+  private static let iterations = 50
+
+  private func project(_ direction: [Double]) -> [Double] {
     var scores = [Double](repeating: 0, count: count)
-    for (column, weight) in zip(columns, Cholesky.solve(factor, difference)) {
+    for (column, weight) in zip(columns, direction) {
       for image in scores.indices { scores[image] += weight * Double(column[image]) }
     }
     return scores

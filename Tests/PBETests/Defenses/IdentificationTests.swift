@@ -118,6 +118,27 @@ struct IdentificationTests {
     #expect(try #require(report.tpr) > 0.98 && (try #require(report.fpr)) < 0.005)
   }
 
+  /// A label that the attacker gave falls apart into what it shows and what carries the trigger, and no other does. A model
+  /// that doesn't know the label tells which is which.
+  @Test(arguments: [4000, 1000, 400]) func labelsThatFallApart(poisoned: Int) throws {
+    let made = Made(count: 10_000, poisoned: poisoned, seed: 9, feature: 12)
+    let splits = LabelSplit.all(made.infected, made.labels)
+    #expect(splits.map(\.label) == [2])
+    let split = try #require(splits.first)
+    let given = made.labels.indices.filter { made.labels[$0] == 2 }
+    #expect(split.images.count > given.count * 98 / 100 && Set(split.images).isSubset(of: given))
+    // Without class 2 the next one looks most like it.
+    let answers = Answers(made.purified, labels: made.labels).classes.map { $0 == 2 ? 3 : $0 }
+    let triggered = try #require(split.triggerLogOdds(answers)).map { $0 > 0 }
+    let right = zip(split.images, triggered).count { made.truth[$0] == $1 }
+    // Some that show class 2 and carry the trigger stay with the clean ones.
+    #expect(right > split.images.count * 9 / 10)
+    #expect(split.triggerLogOdds(answers.map { _ in 3 }) == nil, "one class looks like few others")
+    let found = try #require(made.found.adding(splits, labels: made.labels))
+    #expect(try #require(found.report(made.truth).tpr) > 0.98)
+    #expect(LabelSplit.all(Made(count: 10_000, poisoned: 0, seed: 9).infected, made.labels).isEmpty)
+  }
+
   /// Every label may be the attacker's (all-to-all): there, triggered images have the label that follows theirs.
   @Test func allToAll() throws {
     var made = Made(count: 20_000, poisoned: 2000, seed: 3) { ($0 + 1) % 5 }

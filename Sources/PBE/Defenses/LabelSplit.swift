@@ -1,0 +1,73 @@
+import Foundation
+
+/// A label whose images fall apart into two groups by the features that the infected model computes of them: those that show
+/// what the label says, and those with a trigger that the attacker gave it (activation clustering; Chen et al., "Detecting
+/// backdoor attacks on deep neural networks by activation clustering", 2018). Which is which, the features don't tell.
+struct LabelSplit {
+  let label: Int32
+  /// The images of the label that are answered so.
+  let images: [Int]
+  /// The logarithm of each one's odds to belong to the first group.
+  let logOdds: [Double]
+
+  /// The variance between the groups in units of that within them, from which on they are two: p (1 - p) d^2 with the
+  /// share p of one group and d^2, the ``TriggerDiscriminant/separation``. One normal distribution cut in two has 1.75 at
+  /// most; labels of clean images have up to 6 (docs/results.md).
+  static let leastContrast = 10.0
+  /// How many times as diverse the trigger's group is, at least. On victims it was 1.9 and 6.5 times (docs/results.md).
+  static let leastDiversity = 1.5
+  /// There must be so many images for each feature: where there are few, any of them can be told from the others.
+  private static let imagesPerFeature = 4
+  /// A group begins with this share of the label's images, those furthest out in a direction.
+  private static let share = 0.1
+
+  /// The labels that fall apart. Only images count that are answered as they are labelled.
+  static func all(_ infected: Identification.Infected, _ labels: [Int32]) -> [LabelSplit] {
+    let margins = Answers(infected.logits, labels: labels).margins
+    return Dictionary(grouping: labels.indices.filter { margins[$0] > 0 }) { labels[$0] }
+      .sorted { $0.key < $1.key }
+      .compactMap { LabelSplit(label: $0.key, images: $0.value, infected, of: labels.count) }
+  }
+
+  /// The logarithm of each image's odds to carry a trigger, by the answers of a model that has never seen the label: images of
+  /// one class look like few others, those with a trigger like anything. `nil` when both groups are about as diverse (by
+  /// the exponential of the answers' entropy, which is how many answers there are when all are equally frequent).
+  func triggerLogOdds(_ answers: [Int32]) -> [Double]? {
+    let diversities = [true, false].map { side in
+      let group = images.indices.filter { (logOdds[$0] > 0) == side }
+      let counts = Dictionary(grouping: group) { answers[images[$0]] }.values.map(\.count).sorted()
+      let entropy = counts.reduce(0.0) { sum, count in
+        let share = Double(count) / Double(group.count)
+        return sum - share * log(share)
+      }
+      return exp(entropy)
+    }
+    if diversities[0] >= Self.leastDiversity * diversities[1] { return logOdds }
+    return diversities[1] >= Self.leastDiversity * diversities[0] ? logOdds.map { -$0 } : nil
+  }
+
+  private init?(label: Int32, images: [Int], _ infected: Identification.Infected, of count: Int) {
+    let width = infected.features.count / max(1, count)
+    let table = images.flatMap { infected.features[$0 * width..<($0 + 1) * width] }
+    guard images.count * infected.places >= Self.imagesPerFeature * width,
+      let points = FeaturePoints(table, places: infected.places, count: images.count)
+    else { return nil }
+    var (contrast, best) = (0.0, [Double]())
+    for scores in points.principalScores(2) {
+      let order = scores.indices.sorted { (scores[$0], $0) < (scores[$1], $1) }
+      let few = Int((Self.share * Double(order.count)).rounded(.up))
+      for ends in [order.prefix(few), order.suffix(few)] {
+        var seeds = [Bool](repeating: false, count: order.count)
+        for index in ends { seeds[index] = true }
+        guard let found = TriggerDiscriminant(points, seeds: seeds) else { continue }
+        let share = Double(found.logOdds.count { $0 > 0 }) / Double(images.count)
+        let between = share * (1 - share) * found.separation
+        if between > contrast { (contrast, best) = (between, found.logOdds) }
+      }
+    }
+    guard contrast >= Self.leastContrast else { return nil }
+    self.label = label
+    self.images = images
+    logOdds = best
+  }
+}
