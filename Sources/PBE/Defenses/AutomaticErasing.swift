@@ -126,7 +126,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       try session.change { try session.weights.shrink(keeping: keeping, seed: tuning.seed) }
     }
     let margins = Answers(assessment.infected.logits, labels: labels).margins
-    let splits = splits(assessment.infected, labels)
+    let splits = without.contains(.holdout) ? [] : LabelSplit.all(assessment.infected, labels)
     let heldOut = Set(splits.map(\.label))
     if !splits.isEmpty {
       session.observer.log(
@@ -166,13 +166,6 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       }
     } while step < witnessSteps && !without.contains(.progression)
     return found
-  }
-
-  /// The labels that are held out. Where most labels fall apart, as in all-to-all, too little would be left.
-  private func splits(_ infected: Identification.Infected, _ labels: [Int32]) -> [LabelSplit] {
-    guard !without.contains(.holdout) else { return [] }
-    let splits = LabelSplit.all(infected, labels)
-    return 2 * splits.count <= Set(labels).count ? splits : []
   }
 
   private func check(_ found: Identification, _ assessment: TrainingSetAssessment, _ labels: [Int32]) throws {

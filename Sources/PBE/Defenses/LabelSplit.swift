@@ -21,12 +21,16 @@ struct LabelSplit {
   /// A group begins with this share of the label's images, those furthest out in a direction.
   private static let share = 0.1
 
-  /// The labels that fall apart. Only images count that are answered as they are labelled.
+  /// The labels that fall apart; none where most of several do that have enough images, as with an attack on all labels. Only
+  /// images count that are answered as they are labelled.
   static func all(_ infected: Identification.Infected, _ labels: [Int32]) -> [LabelSplit] {
     let margins = Answers(infected.logits, labels: labels).margins
-    return Dictionary(grouping: labels.indices.filter { margins[$0] > 0 }) { labels[$0] }
-      .sorted { $0.key < $1.key }
+    let features = infected.features.count / max(1, labels.count * infected.places)
+    let groups = Dictionary(grouping: labels.indices.filter { margins[$0] > 0 }) { labels[$0] }
+      .filter { $0.value.count >= imagesPerFeature * features }
+    let splits = groups.sorted { $0.key < $1.key }
       .compactMap { LabelSplit(label: $0.key, images: $0.value, infected, of: labels.count) }
+    return splits.count == 1 || 2 * splits.count <= groups.count ? splits : []
   }
 
   /// The logarithm of each image's odds to carry a trigger, by the answers of a model that has never seen the label: images of
@@ -49,9 +53,7 @@ struct LabelSplit {
   private init?(label: Int32, images: [Int], _ infected: Identification.Infected, of count: Int) {
     let width = infected.features.count / max(1, count)
     let table = images.flatMap { infected.features[$0 * width..<($0 + 1) * width] }
-    guard images.count * infected.places >= Self.imagesPerFeature * width,
-      let points = FeaturePoints(table, places: infected.places, count: images.count)
-    else { return nil }
+    guard let points = FeaturePoints(table, places: infected.places, count: images.count) else { return nil }
     var (contrast, best) = (0.0, [Double]())
     for scores in points.principalScores(2) {
       let order = scores.indices.sorted { (scores[$0], $0) < (scores[$1], $1) }

@@ -147,6 +147,7 @@ struct IdentificationTests {
     #expect(found.labels == [0, 1, 2, 3, 4])
     let report = found.report(made.truth)
     #expect(try #require(report.tpr) > 0.98 && (try #require(report.fpr)) < 0.005)
+    #expect(LabelSplit.all(made.infected, made.labels).isEmpty, "nothing would be left to learn from")
   }
 
   /// Features that have a place in the image are averaged over it.
