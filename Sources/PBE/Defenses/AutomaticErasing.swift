@@ -11,8 +11,8 @@ import Kernels
 ///   seem to carry a trigger.
 /// - The holdout: some triggers are so easy to learn, or so frequent among the images of their label, that any witness of
 ///   that label learns them. So the witness at first sees nothing of labels whose images fall apart into two groups
-///   (``LabelSplit``), and later only of the group that seems clean. What it disputed when it had not seen the label stays
-///   found: clean images of the label are enough to remind it of the trigger.
+///   (``LabelSplit``), and later only what seems clean of them. What was found when it had not seen the label stays found:
+///   clean images of the label are enough to remind it of the trigger.
 /// - The repair: what the witness disputes leads ``Identification`` to the images with a trigger. The infected model itself,
 ///   which knows more than the witness, is fine-tuned on all images; those get the answers of the purified model as labels,
 ///   and teach that the trigger means nothing. Then once more, with the repaired model as witness. Where no image seems to
@@ -130,7 +130,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
     let heldOut = Set(splits.map(\.label))
     if !splits.isEmpty {
       session.observer.log(
-        "the images of label \(heldOut.sorted().map { "\($0)" }.joined(separator: ", ")) fall apart into two groups: "
+        "the images of label \(splits.map { "\($0.label)" }.joined(separator: ", ")) fall apart into two groups: "
           + "the first step sees nothing of them")
     }
     var extra = Self.ofEachLabel(
@@ -150,18 +150,14 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       try train(session, step, on: extra, &report)
       found = try assessment.finish(report, after: earlier, usesFeatures: usesFeatures)
       step += 1
+      if step == 1, !splits.isEmpty {
+        found = found.examining(splits, labels: labels)
+        earlier = found
+        session.observer.log("\(found.suggested.count { $0 }) images seem to carry a trigger")
+      }
       if step < witnessSteps {
-        var isSuspect = found.suggested
-        if step == 1, !splits.isEmpty {
-          earlier = found.adding(splits, labels: labels)
-          if let earlier { isSuspect = earlier.suggested }
-          // What is suggested of a label that the witness has not seen may be the label itself.
-          for images in splits.map(\.images) where images.allSatisfy({ isSuspect[$0] }) {
-            for image in images { isSuspect[image] = false }
-          }
-        }
         extra = Self.ofEachLabel(
-          labels.indices.filter { !isSuspect[$0] }, labels,
+          labels.indices.filter { !found.suggested[$0] }, labels,
           inOrderOf: assessment.outcome.agreement.map { -$0 }, from: 0, to: shares[step - 1])
       }
     } while step < witnessSteps && !without.contains(.progression)

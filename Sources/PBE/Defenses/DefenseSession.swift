@@ -165,7 +165,7 @@ public final class DefenseSession {
         * (Self.cost(adversarial: isAdversarial(step), settings) + (trainer.isTaught ? Self.scoringCost : 0))
     }
     defer { done += (0..<steps).reduce(0) { $0 + cost($1) } }
-    if case .epoch(let epoch)? = try next() {
+    if let epoch = try next({ if case .epoch(let epoch) = $0 { epoch } else { nil } }) {
       position.epochs += 1
       position.steps += UInt32(steps)
       return epoch
@@ -208,9 +208,10 @@ public final class DefenseSession {
   func values(
     _ name: String, scored: Int = 0, _ compute: () throws -> [Float]
   ) throws -> (numbers: [Float], seconds: Double) {
-    if case .values(_, let seconds)? = try next(), let numbers = remembered[name] {
+    let taken = try next { if case .values(name, let seconds) = $0 { seconds } else { nil } }
+    if let taken, let numbers = remembered[name] {
       done += Self.scoringCost * Double(scored)
-      return (numbers, seconds)
+      return (numbers, taken)
     }
     let begin = clock.now
     let numbers = try compute()
@@ -222,7 +223,7 @@ public final class DefenseSession {
 
   /// Changes the model otherwise than by training.
   func change(_ body: () throws -> Void) throws {
-    if try next() != nil { return }
+    if try next({ if case .change = $0 { true } else { nil } }) != nil { return }
     try body()
     note(.change)
     try save()
@@ -230,7 +231,9 @@ public final class DefenseSession {
 
   /// Ends a progressive step: its model is saved and, where that is possible, measured.
   func finish(step: Int) throws -> Metrics? {
-    if case .metrics(let metrics)? = try next() { return metrics }
+    if let metrics = try next({ if case .metrics(let metrics) = $0 { .some(metrics) } else { nil } }) {
+      return metrics
+    }
     let metrics = try observer.finished(step)
     note(.metrics(metrics))
     try save()
@@ -239,14 +242,21 @@ public final class DefenseSession {
 
   // MARK: - The journal
 
-  /// The next entry of the journal; `nil` at its end, where the model becomes what it was when the checkpoint was written.
-  private func next() throws -> Entry? {
-    if passed < journal.entries.count {
-      passed += 1
-      return journal.entries[passed - 1]
+  /// What the next entry of the journal says; `nil` at its end, where the model becomes what it was when the checkpoint was
+  /// written. Throws `badData` when the entry is none of the kind: then another decision was made than now, as another
+  /// device's rounding can bring about.
+  private func next<Value>(_ read: (Entry) -> Value?) throws -> Value? {
+    guard passed < journal.entries.count else {
+      try restore()
+      return nil
     }
-    try restore()
-    return nil
+    guard let value = read(journal.entries[passed]) else {
+      throw PBEError(
+        .badData, "the run that left the checkpoint decided otherwise than this one", at: file,
+        remedy: "go on with the device and the version that wrote it, or delete the file to start over")
+    }
+    passed += 1
+    return value
   }
 
   /// Ends the defense: its model is what it was at the journal's end, also where the journal had all of it and nothing was

@@ -102,15 +102,22 @@ public struct Identification: Sendable {
     }.keys.sorted()
   }
 
-  /// The same with what the features of single labels tell of them, where that is more: of such labels the purified model has seen
-  /// nothing. `nil` when they don't tell which images carry a trigger, or the other ones are suggested.
-  func adding(_ splits: [LabelSplit], labels: [Int32]) -> Identification? {
+  /// The same after a look at labels of which the purified model has seen nothing, so that it disputes all of their images.
+  /// Where one of a label's two groups is the trigger's, by the answers and by what was found, its odds count as well;
+  /// otherwise nothing of that label counts: what was found may be the label itself.
+  func examining(_ splits: [LabelSplit], labels: [Int32]) -> Identification {
     var scores = scores
     for split in splits {
-      guard let logOdds = split.triggerLogOdds(answers) else { return nil }
-      let others = zip(split.images, logOdds).filter { $0.1 <= 0 }
-      guard 2 * others.count(where: { suggested[$0.0] }) <= others.count else { return nil }
-      for (image, odds) in zip(split.images, logOdds) { scores[image] = max(scores[image], odds) }
+      let odds = split.triggerLogOdds(answers)
+      func isFound(_ side: Bool, _ odds: [Double]) -> Bool {
+        let group = split.images.indices.filter { (odds[$0] > 0) == side }
+        return 2 * group.count { suggested[split.images[$0]] } > group.count
+      }
+      if let odds, isFound(true, odds), !isFound(false, odds) {
+        for (image, odds) in zip(split.images, odds) { scores[image] = max(scores[image], odds) }
+      } else {
+        for image in split.images { scores[image] = -Self.certain }
+      }
     }
     return Identification(scores, labels, answers: answers, isDisputed: isDisputed)
   }

@@ -11,26 +11,27 @@ struct LabelSplit {
   let logOdds: [Double]
 
   /// The variance between the groups in units of that within them, from which on they are two: p (1 - p) d^2 with the
-  /// share p of one group and d^2, the ``TriggerDiscriminant/separation``. One normal distribution cut in two has 1.75 at
-  /// most; labels of clean images have up to 6 (docs/results.md).
+  /// share p of one group and d^2, the ``TriggerDiscriminant/separation``. Labels of clean images had up to 6
+  /// (docs/results.md).
   static let leastContrast = 10.0
   /// How many times as diverse the trigger's group is, at least. On victims it was 1.9 and 6.5 times (docs/results.md).
   static let leastDiversity = 1.5
   /// There must be so many images for each feature: where there are few, any of them can be told from the others.
-  private static let imagesPerFeature = 4
+  static let imagesPerFeature = 4
   /// A group begins with this share of the label's images, those furthest out in a direction.
-  private static let share = 0.1
+  private static let tail = 0.1
 
-  /// The labels that fall apart; none where most of several do that have enough images, as with an attack on all labels. Only
-  /// images count that are answered as they are labelled.
+  /// The labels that fall apart. None where most of several do that have enough images, as with an attack on all labels, or
+  /// where there are only two labels: too little would be left without them. Only images count that are answered as they
+  /// are labelled.
   static func all(_ infected: Identification.Infected, _ labels: [Int32]) -> [LabelSplit] {
     let margins = Answers(infected.logits, labels: labels).margins
     let features = infected.features.count / max(1, labels.count * infected.places)
     let groups = Dictionary(grouping: labels.indices.filter { margins[$0] > 0 }) { labels[$0] }
-      .filter { $0.value.count >= imagesPerFeature * features }
-    let splits = groups.sorted { $0.key < $1.key }
-      .compactMap { LabelSplit(label: $0.key, images: $0.value, infected, of: labels.count) }
-    return splits.count == 1 || 2 * splits.count <= groups.count ? splits : []
+    let tested = groups.filter { $0.value.count >= imagesPerFeature * features }
+    let splits = tested.sorted { $0.key < $1.key }
+      .compactMap { LabelSplit(label: $0.key, images: $0.value, infected, features: features) }
+    return groups.count > 2 && (splits.count == 1 || 2 * splits.count <= tested.count) ? splits : []
   }
 
   /// The logarithm of each image's odds to carry a trigger, by the answers of a model that has never seen the label: images of
@@ -49,27 +50,30 @@ struct LabelSplit {
     if diversities[0] >= Self.leastDiversity * diversities[1] { return logOdds }
     return diversities[1] >= Self.leastDiversity * diversities[0] ? logOdds.map { -$0 } : nil
   }
+}
 
-  private init?(label: Int32, images: [Int], _ infected: Identification.Infected, of count: Int) {
-    let width = infected.features.count / max(1, count)
+extension LabelSplit {
+  /// `nil` when the images are one group.
+  private init?(label: Int32, images: [Int], _ infected: Identification.Infected, features: Int) {
+    let width = features * infected.places
     let table = images.flatMap { infected.features[$0 * width..<($0 + 1) * width] }
     guard let points = FeaturePoints(table, places: infected.places, count: images.count) else { return nil }
     var (contrast, best) = (0.0, [Double]())
     for scores in points.principalScores(2) {
       let order = scores.indices.sorted { (scores[$0], $0) < (scores[$1], $1) }
-      let few = Int((Self.share * Double(order.count)).rounded(.up))
+      let few = Int((Self.tail * Double(order.count)).rounded(.up))
       for ends in [order.prefix(few), order.suffix(few)] {
         var seeds = [Bool](repeating: false, count: order.count)
         for index in ends { seeds[index] = true }
         guard let found = TriggerDiscriminant(points, seeds: seeds) else { continue }
         let share = Double(found.logOdds.count { $0 > 0 }) / Double(images.count)
-        let between = share * (1 - share) * found.separation
+        // The best of many directions tells the groups apart better than it would others of their kind.
+        let freedom = 1 - Double(features) / Double(images.count)
+        let between = (1 + share * (1 - share) * found.separation) * freedom - 1
         if between > contrast { (contrast, best) = (between, found.logOdds) }
       }
     }
     guard contrast >= Self.leastContrast else { return nil }
-    self.label = label
-    self.images = images
-    logOdds = best
+    self.init(label: label, images: images, logOdds: best)
   }
 }

@@ -74,13 +74,13 @@ struct FeaturePoints {
   /// Each point's place along the directions in which the points vary most, the most first: principal components, by power
   /// iteration. Directions that vary about alike come mixed.
   func principalScores(_ wanted: Int) -> [[Double]] {
+    let width = columns.count
     var directions: [[Double]] = []
-    while directions.count < min(wanted, columns.count) {
-      // Any start does that is no multiple of an earlier one.
-      var next = columns.indices.map { 1 / Double(1 + ($0 + directions.count) % columns.count) }
+    while directions.count < min(wanted, width) {
+      // Any start does that is not at right angles to what is sought.
+      var next = columns.indices.map { 1 / Double(1 + ($0 + directions.count) % width) }
       for _ in 0..<Self.iterations {
-        let scores = project(next)
-        next = columns.map { zip($0, scores).reduce(0) { $0 + Double($1.0) * $1.1 } }
+        next = Cholesky.multiply(factor, next)
         for other in directions {
           let along = zip(next, other).reduce(0) { $0 + $1.0 * $1.1 }
           for column in next.indices { next[column] -= along * other[column] }
@@ -183,6 +183,18 @@ enum Cholesky {
       }
     }
     return lower
+  }
+
+  /// A `vector`, by A's factor.
+  static func multiply(_ lower: [Double], _ vector: [Double]) -> [Double] {
+    let size = vector.count
+    var across = [Double](repeating: 0, count: size)
+    for row in 0..<size {
+      for column in 0...row { across[column] += lower[row * size + column] * vector[row] }
+    }
+    return (0..<size).map { row in
+      (0...row).reduce(0) { $0 + lower[row * size + $1] * across[$1] }
+    }
   }
 
   /// Solves A x = `right` by A's factor.
