@@ -42,6 +42,19 @@ extension CommandTests {
         uniqueKeysWithValues: cells.map { ($0["name"] as? String ?? "", $0["state"] as? String ?? "") })
     }
 
+    /// The project's own experiments are files that the program takes.
+    @Test(arguments: ["ablations", "bank", "defenses", "observations", "published", "victims"])
+    func ownExperiments(name: String) throws {
+      let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+      let file = package.appendingPathComponent("experiments/\(name).yaml").path
+      let runs = try Program.succeed(
+        ["sweep", file, "--set", "DATA=/nowhere", "--output", folder["own"], "--dry-run"]
+      ).output.split(separator: "\n")
+      #expect(!runs.isEmpty)
+      #expect(runs.allSatisfy { $0.hasPrefix("pbe-gpu ") && $0.contains("/nowhere") && !$0.contains("${") })
+    }
+
     @Test func chain() throws {
       let arguments = try plan()
       let lines = try Program.succeed(arguments + ["--dry-run", "--index", "3"]).output.split(separator: "\n")

@@ -8,17 +8,15 @@ import Kernels
 /// than others. They are the seeds of a ``TriggerDiscriminant``: what tells them from the other images in the features
 /// of the infected model is the trigger, wherever it is found. It is sought from those that the purified model answers firmly,
 /// and from all of labels that it knows. Where that finds nothing, a trigger may be so rare that the seeds of one such
-/// label alone tell it. What was found counts only where it stands apart, and
-/// where the purified model disputes most of it: hard images neither stand apart nor are mostly disputed. Then what
-/// the purified model thinks of the label is one more feature, for triggers that the infected model is less sure of.
+/// label alone tell it; or so faint in the features that it stands apart only among the images of its label. What was found
+/// counts only where it stands apart, and where the purified model disputes most of it: hard images neither stand apart nor
+/// are mostly disputed. Then what the purified model thinks of the label is one more feature, for triggers that the infected
+/// model is less sure of.
 public struct Identification: Sendable {
-  /// A discriminant needs so many seeds.
-  static let fewestSeeds = 5
-  /// Groups count as apart from this ``TriggerDiscriminant/separation`` on.
+  /// Groups of all images count as apart from this ``TriggerDiscriminant/separation`` on.
   static let leastSeparation = 25.0
-  /// The share of what was found that the purified model must dispute. Of triggered images it agrees to those whose label is
-  /// right, and to some by mistake.
-  static let leastDisputed = 0.7
+  /// Groups of one label's images count as apart from this ``TriggerDiscriminant/contrast(features:)`` on.
+  static let leastContrast = 5.0
 
   /// An image is suggested to be poisoned when the probability is above this: a trigger that keeps the attacker's label does
   /// more harm than a clean image that gets a model's answer, which is nearly always its label.
@@ -54,8 +52,15 @@ public struct Identification: Sendable {
     public var logits: [Float]
     /// float32 (images, channels, places), row by row: what its final layer takes.
     public var features: [Float]
+    /// Of each image.
+    public var channels: Int
     /// Of each channel; 1 where the features have no place in the image.
     public var places: Int
+
+    /// The features of some images.
+    func points(_ images: [Int], further: [Float]? = nil) -> FeaturePoints? {
+      FeaturePoints(features, images: images, channels: channels, places: places, further: further)
+    }
   }
 
   /// Looks at every image.
@@ -80,8 +85,7 @@ public struct Identification: Sendable {
     if usesFeatures {
       let known = Self.knownLabels(after, labels)
       let firm = labels.indices.map { isDisputed[$0] && isFirm[$0] }
-      let all = labels.indices.map { isDisputed[$0] && known.contains(labels[$0]) }
-      logOdds = Self.logOdds(infected, after, labels, seeds: [firm, all], known: known)
+      logOdds = Self.logOdds(infected, after, labels, seeds: (firm, isDisputed), known: known)
     } else {
       logOdds = isDisputed.map { $0 ? Self.certain : -Self.certain }
     }
@@ -133,31 +137,37 @@ public struct Identification: Sendable {
 
   /// The largest log odds that a discriminant gives each image.
   private static func logOdds(
-    _ infected: Infected, _ after: Answers, _ labels: [Int32], seeds: [[Bool]], known: Set<Int32>
+    _ infected: Infected, _ after: Answers, _ labels: [Int32], seeds: (firm: [Bool], all: [Bool]),
+    known: Set<Int32>
   ) -> [Double] {
     var best = [Double](repeating: -certain, count: labels.count)
-    func points(_ further: [Float]? = nil) -> FeaturePoints? {
-      FeaturePoints(infected.features, places: infected.places, count: labels.count, further: further)
+    func seek(_ seeds: [Bool], among search: TriggerSearch, isApart: (TriggerDiscriminant) -> Bool) {
+      guard let found = search.logOdds(seeds: seeds, isApart: isApart) else { return }
+      for (image, odds) in zip(search.images, found) { best[image] = max(best[image], odds) }
     }
-    func isEnough(_ seeds: [Bool]) -> Bool { seeds.count { $0 } >= fewestSeeds }
-    guard seeds.contains(where: isEnough), let own = points() else { return best }
-    // Only where a trigger seems to be found.
-    lazy var all = points(after.confidences)
-    func seek(_ start: [Bool]) {
-      guard isEnough(start), let seen = TriggerDiscriminant(own, seeds: start),
-        seen.separation >= leastSeparation
-      else { return }
-      let images = labels.indices.filter { seen.logOdds[$0] > 0 }
-      let disputed = images.count { after.margins[$0] < 0 }
-      guard images.count >= fewestSeeds, Double(disputed) >= leastDisputed * Double(images.count),
-        let all, let found = TriggerDiscriminant(all, seeds: seen.logOdds.map { $0 > 0 })
-      else { return }
-      for image in labels.indices { best[image] = max(best[image], found.logOdds[image]) }
-    }
-    for start in seeds { seek(start) }
-    guard !best.contains(where: { $0 > 0 }) else { return best }
+    func isFound() -> Bool { best.contains { $0 > 0 } }
+
+    let everywhere = TriggerSearch(infected, after, images: Array(labels.indices))
+    let starts = [seeds.firm, labels.indices.map { seeds.all[$0] && known.contains(labels[$0]) }]
+    for start in starts { seek(start, among: everywhere) { $0.separation >= leastSeparation } }
+    if isFound() { return best }
     for label in known.sorted() {
-      for start in seeds { seek(labels.indices.map { start[$0] && labels[$0] == label }) }
+      for start in starts {
+        seek(labels.indices.map { start[$0] && labels[$0] == label }, among: everywhere) {
+          $0.separation >= leastSeparation
+        }
+      }
+    }
+    if isFound() { return best }
+    let channels = infected.channels
+    let groups = Dictionary(grouping: labels.indices) { labels[$0] }.sorted { $0.key < $1.key }
+    for (_, images) in groups where images.count >= LabelSplit.imagesPerFeature * channels {
+      let search = TriggerSearch(infected, after, images: images)
+      seek(images.map { seeds.all[$0] }, among: search) { seen in
+        let others = seen.logOdds.map { $0 <= 0 }
+        return seen.contrast(features: channels) >= leastContrast
+          && 2 * search.disputed(others) <= others.count { $0 }
+      }
     }
     return best
   }

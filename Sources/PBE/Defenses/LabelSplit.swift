@@ -10,8 +10,7 @@ struct LabelSplit {
   /// The logarithm of each one's odds to belong to the first group.
   let logOdds: [Double]
 
-  /// The variance between the groups in units of that within them, from which on they are two: p (1 - p) d^2 with the
-  /// share p of one group and d^2, the ``TriggerDiscriminant/separation``. Labels of clean images had up to 6
+  /// From this ``TriggerDiscriminant/contrast(features:)`` on they are two groups. Labels of clean images had up to 6
   /// (docs/results.md).
   static let leastContrast = 10.0
   /// How many times as diverse the trigger's group is, at least. On victims it was 1.9 and 6.5 times (docs/results.md).
@@ -26,11 +25,10 @@ struct LabelSplit {
   /// are labelled.
   static func all(_ infected: Identification.Infected, _ labels: [Int32]) -> [LabelSplit] {
     let margins = Answers(infected.logits, labels: labels).margins
-    let features = infected.features.count / max(1, labels.count * infected.places)
     let groups = Dictionary(grouping: labels.indices.filter { margins[$0] > 0 }) { labels[$0] }
-    let tested = groups.filter { $0.value.count >= imagesPerFeature * features }
+    let tested = groups.filter { $0.value.count >= imagesPerFeature * infected.channels }
     let splits = tested.sorted { $0.key < $1.key }
-      .compactMap { LabelSplit(label: $0.key, images: $0.value, infected, features: features) }
+      .compactMap { LabelSplit(label: $0.key, images: $0.value, infected) }
     return groups.count > 2 && (splits.count == 1 || 2 * splits.count <= tested.count) ? splits : []
   }
 
@@ -54,10 +52,8 @@ struct LabelSplit {
 
 extension LabelSplit {
   /// `nil` when the images are one group.
-  private init?(label: Int32, images: [Int], _ infected: Identification.Infected, features: Int) {
-    let width = features * infected.places
-    let table = images.flatMap { infected.features[$0 * width..<($0 + 1) * width] }
-    guard let points = FeaturePoints(table, places: infected.places, count: images.count) else { return nil }
+  private init?(label: Int32, images: [Int], _ infected: Identification.Infected) {
+    guard let points = infected.points(images) else { return nil }
     var (contrast, best) = (0.0, [Double]())
     for scores in points.principalScores(2) {
       let order = scores.indices.sorted { (scores[$0], $0) < (scores[$1], $1) }
@@ -66,10 +62,7 @@ extension LabelSplit {
         var seeds = [Bool](repeating: false, count: order.count)
         for index in ends { seeds[index] = true }
         guard let found = TriggerDiscriminant(points, seeds: seeds) else { continue }
-        let share = Double(found.logOdds.count { $0 > 0 }) / Double(images.count)
-        // The best of many directions tells the groups apart better than it would others of their kind.
-        let freedom = 1 - Double(features) / Double(images.count)
-        let between = (1 + share * (1 - share) * found.separation) * freedom - 1
+        let between = found.contrast(features: infected.channels)
         if between > contrast { (contrast, best) = (between, found.logOdds) }
       }
     }

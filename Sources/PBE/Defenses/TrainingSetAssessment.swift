@@ -31,7 +31,7 @@ struct TrainingSetAssessment {
     let backend = session.weights.backend
     infected = Identification.Infected(
       logits: try backend.read(before.logits), features: try backend.read(features),
-      places: features.shape.h * features.shape.w)
+      channels: features.shape.c, places: features.shape.h * features.shape.w)
   }
 
   /// A new step's report. `taught` are the labels that it fine-tunes `extraSet` on, where those are not the training set's.

@@ -14,15 +14,15 @@ struct FeaturePoints {
 
   /// - Parameters:
   ///   - table: float32 (images, channels, places).
+  ///   - images: those of the table that count.
   ///   - places: of each channel; 1 where there is no more.
-  ///   - count: images.
-  ///   - further: one more number per image, if wanted. It counts as much as the channels do on average.
+  ///   - further: one more number per image that counts, if wanted. It weighs as much as the channels do on average.
   /// - Returns: `nil` when nothing varies, or something is not finite.
-  init?(_ table: [Float], places: Int, count: Int, further: [Float]? = nil) {
-    let channels = table.count / max(1, count * places)
+  init?(_ table: [Float], images: [Int], channels: Int, places: Int, further: [Float]? = nil) {
+    let count = images.count
     guard count > 1, channels > 0 else { return nil }
     var columns = (0..<channels).map { channel in
-      (0..<count).map { image -> Float in
+      images.map { image -> Float in
         let first = (image * channels + channel) * places
         return table[first..<first + places].reduce(0, +) / Float(places)
       }
@@ -157,6 +157,14 @@ struct TriggerDiscriminant {
       probabilities = next
       if change < 0.5 { break }
     }
+  }
+
+  /// The variance between the groups in units of that within them, p (1 - p) d^2 with the share p of one group and d^2, the
+  /// ``separation``; less what the best of so many directions finds in any images.
+  func contrast(features: Int) -> Double {
+    let count = Double(logOdds.count)
+    let share = Double(logOdds.count { $0 > 0 }) / count
+    return (1 + share * (1 - share) * separation) * (1 - Double(features) / count) - 1
   }
 
   /// Rounds of expectation maximisation at most; it ends when all probabilities together change by less than half an image.

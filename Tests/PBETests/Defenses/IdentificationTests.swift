@@ -9,7 +9,7 @@ struct IdentificationTests {
   /// have one for each class and two more: one of noise, and one that a trigger raises. A trigger adds 8 to the logit of its
   /// label in the infected model.
   private struct Made {
-    var infected = Identification.Infected(logits: [], features: [], places: 1)
+    var infected = Identification.Infected(logits: [], features: [], channels: 7, places: 1)
     var purified: [Float] = []
     var labels: [Int32] = [], truth: [Bool] = []
     private var stream: PhiloxStream
@@ -92,13 +92,33 @@ struct IdentificationTests {
     #expect(!made.found.suggested.contains(true))
   }
 
-  /// A trigger that the infected model's features hardly show is not made up from what is disputed.
+  /// A trigger that the infected model's features don't show is not made up from what is disputed.
   @Test func withoutFeatures() {
-    let made = Made(count: 10_000, poisoned: 1000, seed: 6, feature: 0)
+    var made = Made(count: 10_000, poisoned: 1000, seed: 6)
+    for index in made.infected.features.indices { made.infected.features[index] = made.noise() }
     let found = made.found
     let disputed = Identification(
       made.infected, purified: made.purified, labels: made.labels, usesFeatures: false)
     #expect(!found.suggested.contains(true) && disputed.suggested.count { $0 } > 700)
+  }
+
+  /// A trigger that hardly stands apart from all that images show is found among the images of its label.
+  @Test func withinOneLabel() throws {
+    var made = Made(count: 20_000, poisoned: 2000, seed: 10, feature: 1)
+    let seen = try #require(made.infected.points(Array(made.labels.indices)))
+    let truth = try #require(TriggerDiscriminant(seen, seeds: made.truth))
+    #expect(truth.separation < Identification.leastSeparation, "the truth itself does not stand apart")
+    let report = made.found.report(made.truth)
+    #expect(report.labels == [2])
+    // A fifth of the poisoned images show what their label says.
+    #expect(try #require(report.tpr) > 0.78 && (try #require(report.fpr)) < 0.005)
+    // Not where the purified model disputes either group, however little.
+    for image in made.labels.indices where made.labels[image] == 2 {
+      made.purified[5 * image + 2] = (made.purified[5 * image..<5 * image + 5].max() ?? 0) - 0.01
+      made.purified[5 * image + (image % 5 == 2 ? 3 : image % 5)] = made.purified[5 * image + 2] + 0.02
+    }
+    let suggested = made.found.suggested.count { $0 }
+    #expect(suggested == 0)
   }
 
   /// What was found with an earlier purified model stays found, though the later one has learned the trigger again.
@@ -156,6 +176,7 @@ struct IdentificationTests {
       // All features are alike but one, which says what is found.
       var infected = made.infected
       infected.features = found.map { $0 ? 1 : 0 }
+      infected.channels = 1
       let all = Identification(infected, purified: made.purified, labels: made.labels)
       #expect(images.allSatisfy { all.suggested[$0] == found[$0] })
       return all.examining([split], labels: made.labels).suggested
@@ -208,7 +229,7 @@ struct IdentificationTests {
       let common = stream.nextUniform()
       return spreads.map { $0 * stream.nextUniform() + common }
     }
-    let points = try #require(FeaturePoints(table, places: 1, count: count))
+    let points = try #require(FeaturePoints(table, images: Array(0..<count), channels: 3, places: 1))
     let scores = points.principalScores(5)
     #expect(scores.count == 3)
     func mean(_ a: [Double], _ b: [Double]) -> Double {

@@ -329,8 +329,8 @@ import Testing
       outcome.kept = [[0, 2], [], [1]]
       let logits: [Float] = [5, 0, 0, 5, 5, 0]
       outcome.identification = Identification(
-        Identification.Infected(logits: logits, features: logits, places: 1), purified: logits,
-        labels: [0, 1, 0])
+        Identification.Infected(logits: logits, features: logits, channels: 2, places: 1),
+        purified: logits, labels: [0, 1, 0])
       let path = directory.path + "/agreement.csv"
       for truth in [[true, false, true], nil] {
         try AgreementTable.write(outcome, labels: [0, 1, 0], isPoisoned: truth, to: path)
