@@ -141,7 +141,10 @@ public struct Identification: Sendable {
     known: Set<Int32>
   ) -> [Double] {
     var best = [Double](repeating: -certain, count: labels.count)
-    func seek(_ seeds: [Bool], among search: TriggerSearch, isApart: (TriggerDiscriminant) -> Bool) {
+    func seek(
+      _ seeds: [Bool], among search: TriggerSearch,
+      isApart: (TriggerDiscriminant) -> Bool = { $0.separation >= leastSeparation }
+    ) {
       guard let found = search.logOdds(seeds: seeds, isApart: isApart) else { return }
       for (image, odds) in zip(search.images, found) { best[image] = max(best[image], odds) }
     }
@@ -149,13 +152,11 @@ public struct Identification: Sendable {
 
     let everywhere = TriggerSearch(infected, after, images: Array(labels.indices))
     let starts = [seeds.firm, labels.indices.map { seeds.all[$0] && known.contains(labels[$0]) }]
-    for start in starts { seek(start, among: everywhere) { $0.separation >= leastSeparation } }
+    for start in starts { seek(start, among: everywhere) }
     if isFound() { return best }
     for label in known.sorted() {
       for start in starts {
-        seek(labels.indices.map { start[$0] && labels[$0] == label }, among: everywhere) {
-          $0.separation >= leastSeparation
-        }
+        seek(labels.indices.map { start[$0] && labels[$0] == label }, among: everywhere)
       }
     }
     if isFound() { return best }
