@@ -202,6 +202,27 @@ struct SweepFileTests {
     }
   }
 
+  /// What is kept names folders as the sweep does, since on another machine they are others.
+  @Test func keptRecordsWithoutPaths() throws {
+    let file = try load(Self.example)
+    try TestFiles.withDirectory { directory in
+      var folder = SweepCellFolder(
+        file.cells[0], output: directory.path + "/runs", records: directory.path + "/records")
+      try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+      try folder.write(status: 0)
+      folder.places = ["/a.b": ".", "/a.b/data": "${DATA}"]
+      try AtomicFile.write(
+        #"{"x": ["/a.b/data/c", "/a.b/data", "/a.b/database/c", "/axb/c", "at /a.b/c"], "y": "{\"z\": \"/a.b/c\"}"}"#,
+        to: folder.recordPath)
+      try folder.keep()
+      let kept = try String(contentsOfFile: #require(folder.keptPath), encoding: .utf8)
+      #expect(
+        kept.contains(
+          #"{"x": ["${DATA}/c", "${DATA}", "./database/c", "/axb/c", "at /a.b/c"], "y": "{\"z\": \"./c\"}"}"#),
+        "\(kept)")
+    }
+  }
+
   /// A record outlives its folder, and belongs to the options that made it.
   @Test func keptRecords() throws {
     let file = try load(Self.example)

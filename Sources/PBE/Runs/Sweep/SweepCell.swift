@@ -112,6 +112,8 @@ public struct SweepCellFolder: Sendable {
   public let path: String
   /// Where the cell's record is kept for good, also without its folder; `nil` for nowhere.
   public let keptPath: String?
+  /// Folders of this machine by their absolute paths, and what stands for them in records that are kept.
+  public var places: [String: String] = [:]
 
   /// The folder of a cell in the sweep's `output`; `records` is where records are kept for good.
   public init(_ cell: SweepCell, output: String, records: String? = nil) {
@@ -223,15 +225,26 @@ public struct SweepCellFolder: Sendable {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     // The record's own text: its numbers stay as they were printed.
+    let own = String(decoding: record, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
     let text =
       "{\n\"cell\" : \(String(decoding: try encoder.encode(cell), as: UTF8.self)),\n\"record\" : "
-      + String(decoding: record, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines) + "\n}\n"
+      + named(own) + "\n}\n"
     let old = try? InputFile.read(keptPath, limit: 1 << 28, remedy: "")
     guard old ?? [] != Array(text.utf8) else { return }
     // The records of a step have a folder of their own. Where it can't be made, the file can't either, which is told.
     let parent = URL(fileURLWithPath: keptPath).deletingLastPathComponent()
     try? FileManager.default.createDirectory(at: parent, withIntermediateDirectories: true)
     try AtomicFile.write(text, to: keptPath)
+  }
+
+  /// JSON with what stands for ``places``, where a text, or a text in it, begins with one.
+  private func named(_ json: String) -> String {
+    // A folder in another one goes first.
+    places.sorted { ($0.key.count, $0.key) > ($1.key.count, $1.key) }.reduce(json) { json, place in
+      json.replacingOccurrences(
+        of: "\"" + NSRegularExpression.escapedPattern(for: place.key) + #"(?=[/"\\])"#,
+        with: NSRegularExpression.escapedTemplate(for: "\"" + place.value), options: .regularExpression)
+    }
   }
 
   /// What `cell.json` says; `nil` when it is missing. Throws `badData` when it is damaged, and as ``InputFile`` does.

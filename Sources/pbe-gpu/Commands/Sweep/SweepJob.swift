@@ -13,7 +13,7 @@ struct SweepJob: Sendable {
     var environment: [String: String] = [:]
   }
 
-  let folder: SweepCellFolder
+  var folder: SweepCellFolder
   let arguments: [String]
   /// Whether the command has an option `--device`.
   let takesDevice: Bool

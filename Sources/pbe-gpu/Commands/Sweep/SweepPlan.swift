@@ -60,12 +60,19 @@ struct SweepPlan {
       }
     }
     jobs = try folders.map { folder in
-      try Self.job(
+      var places = [FileManager.default.currentDirectoryPath: "."]
+      var job = try Self.job(
         folder, path: path, remakes: remake || needed.contains(folder.cell.name),
         isNeeded: needed.contains(folder.cell.name)
       ) { name in
-        folder.cell.needs[name].map { "\(output)/\($0)" } ?? values[name]
+        let value = folder.cell.needs[name].map { "\(output)/\($0)" } ?? values[name]
+        if let value, value.hasPrefix("/") {
+          places[URL(fileURLWithPath: value).standardizedFileURL.path] = "${\(name)}"
+        }
+        return value
       }
+      job.folder.places = places
+      return job
     }
     let places = Dictionary(uniqueKeysWithValues: cells.enumerated().map { ($1, $0) })
     runs = chosen.map { Run(name: $0.name, jobs: $0.cells.compactMap { places[$0] }) }
