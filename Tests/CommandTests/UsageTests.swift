@@ -48,6 +48,7 @@ extension CommandTests {
       ["--seed=-1"],
       ["--mean", "nan", "--std", "1"], ["--mean", "1e300", "--std", "1"], ["--mean", "0.5", "--std", "0"],
       ["--mean", "0.5"], ["--mode", "x"], ["--architecture", "wrn-16-1"],
+      ["--rotation", "5"], ["--nesterov", "--momentum", "0"], ["--test-fraction", "0.5"],
     ])
     func numbersOfInfect(options: [String]) throws {
       try Program.fail(
@@ -64,7 +65,8 @@ extension CommandTests {
       ["--adversarial-epochs=-1"], ["--clean-fraction", "0"], ["--clean", "somewhere"],
       ["--clean-fraction", "0.5"], ["--method", "aft", "--clean", "somewhere", "--clean-fraction", "0.5"],
       ["--method", "aft", "--clean", "somewhere", "--limit", "5"], ["--method", "x"],
-      ["--mean", "0.5", "--std", "0.5"],
+      ["--mean", "0.5", "--std", "0.5"], ["--nesterov", "--momentum", "0"],
+      ["--method", "aft", "--poisoned"], ["--no-augment", "--crop-padding", "2"],
     ])
     func numbersOfErase(options: [String]) throws {
       try Program.fail(64, [], victim.erase + ["--output", folder["o"]] + options)

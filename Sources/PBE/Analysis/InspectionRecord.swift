@@ -17,7 +17,7 @@ public struct InspectionRecord: Sendable, Codable {
     /// Takes it from the attack's description. Throws `internal` when that can't be encoded.
     public init(_ file: AttackFile) throws {
       var sum = Checksum()
-      sum.update(Array(try file.encoded().utf8))
+      sum.update(Array(try file.identity().utf8))
       checksum = sum.hex
       name = type(of: file.attack).name
       mode = file.mode

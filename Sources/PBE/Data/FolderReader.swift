@@ -76,7 +76,7 @@ enum FolderReader {
   ) -> [String] {
     let order = Permutation.of(
       paths.count, seed: 0, purpose: RandomPurpose.subset, epoch: UInt32(truncatingIfNeeded: label))
-    let wanted = Int((options.testFraction * Double(paths.count)).rounded())
+    let wanted = Int((options.testedShare * Double(paths.count)).rounded())
     let tested = paths.count < 2 ? 0 : min(max(wanted, 1), paths.count - 1)
     let chosen = split == .test ? order.prefix(tested) : order.dropFirst(tested)
     return chosen.sorted().map { paths[$0] }

@@ -112,4 +112,16 @@ public struct LabeledImages: Sendable, Equatable {
     }
     return result
   }
+
+  /// Throws `badData` when the labels mean other classes than those of `other`: an image folder's are numbered by the folders
+  /// that there are. `place` is where the images come from.
+  public func check(sameClassesAs other: LabeledImages, at place: String) throws {
+    guard classNames != other.classNames || classes != other.classes else { return }
+    let (mine, theirs) = (
+      (classNames ?? []).joined(separator: ", "), (other.classNames ?? []).joined(separator: ", ")
+    )
+    throw PBEError(
+      .badData, "its classes are \(mine.printable()), but those of the data set are \(theirs.printable())",
+      at: place, remedy: "make a folder for each class, an empty one where there are no images")
+  }
 }

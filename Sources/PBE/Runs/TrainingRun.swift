@@ -19,8 +19,8 @@ public final class TrainingRun {
   public struct Report {
     /// What it did.
     public var epoch: Epoch
-    /// Training images per second, in this epoch.
-    public var imagesPerSecond: Double
+    /// Training images per second, in this epoch; `nil` when another process trained it.
+    public var imagesPerSecond: Double?
     /// The time that the rest will take.
     public var secondsLeft: Double
   }
@@ -150,19 +150,20 @@ public final class TrainingRun {
       })
     // What came before the first epoch tells nothing about how long an epoch takes.
     let prepared = clock.now
+    func finish(imagesPerSecond speed: Double?) throws {
+      guard let epoch = history.last else { return }
+      let (spent, done) = ((clock.now - prepared).seconds, share(0) - startShare)
+      let left = isFinished || done <= 0 ? 0 : spent * (1 - share(0)) / done
+      try observer.finished(Report(epoch: epoch, imagesPerSecond: speed, secondsLeft: left))
+    }
     // What an interruption may have left to do for the last epoch.
-    try measure(observer)
+    if try measure(observer) { try finish(imagesPerSecond: nil) }
     while !isFinished {
       let speed = try train(observer)
       try save()
       observer.saved()
       try measure(observer)
-      guard let epoch = history.last else { return }
-      let spent = (clock.now - prepared).seconds
-      try observer.finished(
-        Report(
-          epoch: epoch, imagesPerSecond: speed,
-          secondsLeft: isFinished ? 0 : spent * (1 - share(0)) / max(share(0) - startShare, 1e-9)))
+      try finish(imagesPerSecond: speed)
     }
   }
 
@@ -182,12 +183,14 @@ public final class TrainingRun {
     return Double(images - seen) / max((clock.now - begin).seconds, 1e-9)
   }
 
-  private func measure(_ observer: Observer) throws {
+  /// Measures the last epoch, if that is still to be done; whether it was.
+  @discardableResult private func measure(_ observer: Observer) throws -> Bool {
     guard let last = history.last, last.metrics == nil,
       last.epoch == epochs || evaluateEvery > 0 && last.epoch % evaluateEvery == 0
-    else { return }
+    else { return false }
     done.history[history.count - 1].metrics = try observer.evaluate(
       "epoch \(last.epoch)/\(epochs), testing", share(0))
+    return true
   }
 
   private var isFinished: Bool {

@@ -115,10 +115,10 @@ struct InfectCommand: ParsableCommand {
       InfectionSettings(
         architecture: architecture.rawValue, width: specification.width, mean: specification.mean,
         std: specification.deviation, dataset: data.dataset.rawValue, data_checksum: training.checksum,
-        attack: try file?.encoded(), epochs: epochs,
-        mask_epochs: file?.attack is Dynamic ? maskEpochs : nil, training: settings,
-        precision: backend.device.precision))
-    if resume, let found = try paths.finished(identity, as: InfectionRecord.self) {
+        test_checksum: test.checksum, attack: try file?.identity(), epochs: epochs,
+        mask_epochs: file?.attack is Dynamic ? maskEpochs : nil, evaluate_every: evaluateEvery,
+        stop_at: stopAt?.values, training: settings, precision: backend.device.precision))
+    if resume, let found = try paths.finished(identity, as: InfectionRecord.self, log) {
       log.info("\(paths.record) is there: the run is finished")
       return try found.record.print(asJSON: common.json)
     }
@@ -129,7 +129,8 @@ struct InfectCommand: ParsableCommand {
     let evaluator = try Evaluator(weights, test: test, attack: file)
     let events = try paths.begin(
       RunManifest(
-        backend.device, identity, checksums: ["training": training.checksum, "test": test.checksum]))
+        backend.device, identity, checksums: ["training": training.checksum, "test": test.checksum]),
+      resuming: resume, log)
     try events.ending {
       let run = TrainingRun(
         trainer, images: training.count, epochs: epochs,
@@ -154,9 +155,13 @@ struct InfectCommand: ParsableCommand {
         "created_by": "pbe-gpu \(PBEGPU.version) infect", "dataset": data.dataset.rawValue,
         "seed": String(common.seed), "precision": backend.device.precision.rawValue,
       ]
-      paths.removeRecord()
       try ModelFile.save(weights, specification, provenance: provenance, to: paths.model)
-      if let file { try VictimTraining.save(file, in: output, provenance: provenance) }
+      if let file {
+        try VictimTraining.save(file, in: output, provenance: provenance)
+      } else {
+        // An earlier run's would be taken for this model's.
+        unlink("\(output)/attack.json")
+      }
       let record = InfectionRecord(
         version: PBEGPU.version, device: backend.device.identifier, precision: backend.device.precision,
         seed: common.seed, dataset: data.dataset.rawValue, data_checksum: training.checksum,
@@ -172,9 +177,10 @@ struct InfectCommand: ParsableCommand {
 
   /// An option that changes nothing would be believed to.
   private func check(_ attack: AttackFile?) throws {
-    guard maskEpochs == nil || attack?.attack is Dynamic else {
+    guard maskEpochs == nil || (attack?.attack as? Dynamic).map({ $0.generators == nil }) ?? false else {
       throw PBEError(
-        .usage, "it is for the attack dynamic", at: "--mask-epochs", remedy: "leave it away")
+        .usage, "it is for the attack dynamic, whose generators are still to be trained", at: "--mask-epochs",
+        remedy: "leave it away")
     }
     guard attack != nil || stopAt?.values.count ?? 1 == 1 else {
       throw PBEError(
@@ -211,7 +217,7 @@ struct InfectCommand: ParsableCommand {
           if let asr = metrics.asr { line += ", ASR \(Output.percent(asr))%" }
           if let cross = metrics.cross { line += ", cross \(Output.percent(cross))%" }
         }
-        line += ", \(Int(report.imagesPerSecond)) images/s"
+        if let speed = report.imagesPerSecond { line += ", \(Int(speed)) images/s" }
         if report.secondsLeft > 0 { line += ", \(report.secondsLeft.asDuration) left" }
         log(line)
       },

@@ -4,9 +4,10 @@ import PBE
 /// Everything that the result of an infection depends on, but for the device.
 struct InfectionSettings: Encodable {
   var architecture: String, width: Int, mean: [Float], std: [Float]
-  var dataset: String, data_checksum: String
+  var dataset: String, data_checksum: String, test_checksum: String
   var attack: String?
-  var epochs: Int, mask_epochs: Int?, training: TrainingSettings, precision: Precision
+  var epochs: Int, mask_epochs: Int?, evaluate_every: Int, stop_at: [Double]?, training: TrainingSettings,
+    precision: Precision
 }
 
 /// What `infect.json` and `--json` hold.

@@ -21,16 +21,19 @@ struct RunFiles {
     checkpoint = "\(folder)/checkpoint.safetensors"
   }
 
-  /// The record of a run that has written all its files, and its text; `nil` when there is none. Throws `usage` when it is of
-  /// another run, and as ``InputFile`` does.
+  /// The record of a run that has written all its files, and its text; `nil` when there is none, or none that can be read.
+  /// Throws `usage` when it is of another run, and as ``InputFile`` does.
   func finished<Record: RunRecord>(
-    _ identity: RunIdentity, as type: Record.Type
+    _ identity: RunIdentity, as type: Record.Type, _ log: Logger
   ) throws -> (record: Record, text: String)? {
     guard FileManager.default.fileExists(atPath: record), FileManager.default.fileExists(atPath: model) else {
       return nil
     }
     let bytes = try InputFile.read(record, limit: 1 << 28, remedy: "delete the file to start over")
-    guard let found = try? JSONDecoder().decode(type, from: Data(bytes)) else { return nil }
+    guard let found = try? JSONDecoder().decode(type, from: Data(bytes)) else {
+      log.warning("\(record) is damaged: the run is not taken for finished")
+      return nil
+    }
     guard found.settings_checksum == identity.checksum else {
       throw PBEError(
         .usage, "the run that is finished here had other options or data", at: record,
@@ -39,11 +42,17 @@ struct RunFiles {
     return (found, String(decoding: bytes, as: UTF8.self))
   }
 
-  /// Makes the folder and keeps other processes away from it while the result lives; writes `run.json`. Throws as
+  /// Makes the folder and keeps other processes away from it while the result lives; writes `run.json`. Unless the run goes on
+  /// from a checkpoint, the files that another run left are deleted: they would be taken for this one's. Throws as
   /// ``Output/makeDirectory(_:)`` and ``AtomicFile`` do, and `cannotCreate` when another process is at the run.
-  func begin(_ manifest: RunManifest) throws -> RunEvents {
+  func begin(_ manifest: RunManifest, resuming: Bool, _ log: Logger) throws -> RunEvents {
     try Output.makeDirectory(folder)
     let events = try RunEvents(folder)
+    if !resuming || !hasCheckpoint {
+      let old = results
+      if !old.isEmpty { log.info("replacing the files of an earlier run in \(folder)") }
+      for path in old { unlink(path) }
+    }
     try AtomicFile.write(Output.text(manifest) + "\n", to: "\(folder)/run.json")
     return events
   }
@@ -58,7 +67,7 @@ struct RunFiles {
     event.device = device
     events.add(event)
     guard resuming else {
-      if FileManager.default.fileExists(atPath: checkpoint) {
+      if hasCheckpoint {
         log.warning("\(checkpoint) is there, and will be replaced: --resume would go on from it")
       }
       return
@@ -71,11 +80,28 @@ struct RunFiles {
     }
   }
 
-  /// What to do after an interruption.
+  /// Throws `usage` when `input` is a file that a run in this folder deletes or writes.
+  func check(isNot input: String) throws {
+    for path in results { try Output.check(input, isNot: path) }
+  }
+
+  /// The files here that `infect` and `erase` leave, but for the checkpoint and the attack, which other runs may need.
+  private var results: [String] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    return names.filter { name in
+      Self.names.contains(name) || name.hasPrefix("step-") && name.hasSuffix(".safetensors")
+        || name.hasPrefix("sheet-") && name.hasSuffix(".png")
+    }.map { "\(folder)/\($0)" }
+  }
+
+  private static let names: Set = [
+    "model.safetensors", "infect.json", "report.json", "report.html", "agreement.csv", "sheets.json",
+  ]
+
+  /// What to do after an interruption of the training, which leaves a checkpoint.
   var remedy: String { "the same command with --resume goes on from \(checkpoint)" }
 
-  /// Before the model is written: the record of another run must not be taken for that of this model.
-  func removeRecord() { unlink(record) }
+  var hasCheckpoint: Bool { FileManager.default.fileExists(atPath: checkpoint) }
 
   func removeCheckpoint() { try? FileManager.default.removeItem(atPath: checkpoint) }
 }

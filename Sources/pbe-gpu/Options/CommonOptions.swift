@@ -69,8 +69,8 @@ struct DataOptions: ParsableArguments {
   @Option(help: "gtsrb, folder: scale images to so many rows and columns. Default: 32.")
   var imageSize: Int?
 
-  @Option(help: "folder without train and test: the share of each class that is the test set.")
-  var testFraction = 0.2
+  @Option(help: "folder without train and test: the share of each class that is the test set. Default: 0.2.")
+  var testFraction: Double?
 
   @Flag(help: "folder: read the images as grey.")
   var grey = false

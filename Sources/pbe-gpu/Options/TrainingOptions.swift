@@ -31,6 +31,7 @@ struct SGDOptions: ParsableArguments {
       throw ValidationError("--momentum must be at least 0 and below 1")
     }
     guard (0...1).contains(weightDecay) else { throw ValidationError("--weight-decay must be from 0 to 1") }
+    guard !nesterov || momentum > 0 else { throw ValidationError("--nesterov needs --momentum above 0") }
   }
 }
 
@@ -39,43 +40,52 @@ struct AugmentationOptions: ParsableArguments {
   @Flag(inversion: .prefixedNo, help: "Shift, rotate and mirror training images at random.")
   var augment = true
 
-  @Option(help: "The largest shift in pixels.")
-  var cropPadding = 5
+  @Option(help: "The largest shift in pixels. Default: 5.")
+  var cropPadding: Int?
 
-  @Option(help: "The probability that a batch is shifted.")
-  var cropProbability = 0.8
+  @Option(help: "The probability that a batch is shifted. Default: 0.8.")
+  var cropProbability: Double?
 
-  @Option(help: "The largest rotation in degrees.")
-  var rotation = 10.0
+  @Option(help: "The largest rotation in degrees. Default: 10.")
+  var rotation: Double?
 
-  @Option(help: "The probability that a batch is rotated.")
-  var rotationProbability = 0.5
+  @Option(help: "The probability that a batch is rotated. Default: 0.5.")
+  var rotationProbability: Double?
 
-  @Option(help: "The probability that an image of a rotated batch is rotated.")
-  var sampleRotationProbability = 0.5
+  @Option(help: "The probability that an image of a rotated batch is rotated. Default: 0.5.")
+  var sampleRotationProbability: Double?
 
   @Option(
     help: "The probability that an image is mirrored. Default: 0.5 for CIFAR-10 and Fashion-MNIST, else 0.")
   var flipProbability: Double?
 
   func validate() throws {
-    guard (0...64).contains(cropPadding) else { throw ValidationError("--crop-padding must be 0 to 64") }
-    guard (0...180).contains(rotation) else { throw ValidationError("--rotation must be 0 to 180 degrees") }
-    for value in [cropProbability, rotationProbability, sampleRotationProbability, flipProbability ?? 0]
-    where !(0...1).contains(value) {
+    guard (0...64).contains(cropPadding ?? 0) else { throw ValidationError("--crop-padding must be 0 to 64") }
+    guard (0...180).contains(rotation ?? 0) else {
+      throw ValidationError("--rotation must be 0 to 180 degrees")
+    }
+    for value in probabilities where !(0...1).contains(value) {
       throw ValidationError("probabilities must be from 0 to 1")
     }
+    guard augment || cropPadding == nil && rotation == nil && probabilities.isEmpty else {
+      throw ValidationError("with --no-augment the options of augmentation change nothing: leave them away")
+    }
+  }
+
+  private var probabilities: [Double] {
+    [cropProbability, rotationProbability, sampleRotationProbability, flipProbability].compactMap { $0 }
   }
 
   func augmentation(flips: Bool) -> Augmentation? {
     guard augment else { return nil }
     var result = Augmentation(flips: flips)
-    result.cropPadding = cropPadding
-    result.cropProbability = Float(cropProbability)
-    result.rotationDegrees = Float(rotation)
-    result.rotationProbability = Float(rotationProbability)
-    result.sampleRotationProbability = Float(sampleRotationProbability)
-    if let flipProbability { result.flipProbability = Float(flipProbability) }
+    result.cropPadding = cropPadding ?? result.cropPadding
+    result.cropProbability = cropProbability.map { Float($0) } ?? result.cropProbability
+    result.rotationDegrees = rotation.map { Float($0) } ?? result.rotationDegrees
+    result.rotationProbability = rotationProbability.map { Float($0) } ?? result.rotationProbability
+    result.sampleRotationProbability =
+      sampleRotationProbability.map { Float($0) } ?? result.sampleRotationProbability
+    result.flipProbability = flipProbability.map { Float($0) } ?? result.flipProbability
     return result
   }
 }

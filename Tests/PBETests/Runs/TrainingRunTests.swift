@@ -11,7 +11,8 @@ extension DeviceTests {
     /// A run of a small network, augmented and shuffled; `stopAt` images of all epochs together it is interrupted.
     private func run(
       on backend: any Backend, _ directory: URL, interruptAt: Int? = nil, resume: Bool = false,
-      interruptEvaluation: Int? = nil, goal: TrainingRun.Goal? = nil
+      interruptEvaluation: Int? = nil, goal: TrainingRun.Goal? = nil,
+      finished: @escaping (TrainingRun.Epoch) -> Void = { _ in }
     ) throws -> (weights: [Float], history: [TrainingRun.Epoch]) {
       let training = try barImages(Self.images, seed: 1)
       let specification = NetworkSpecification(
@@ -43,7 +44,10 @@ extension DeviceTests {
             if evaluations == interruptEvaluation { throw PBEError(.interrupted, "interrupted") }
             return try evaluator.evaluate()
           },
-          finished: { report in #expect(report.imagesPerSecond >= 0 && report.secondsLeft >= 0) }))
+          finished: { report in
+            #expect(report.imagesPerSecond ?? 0 >= 0 && report.secondsLeft >= 0)
+            finished(report.epoch)
+          }))
       return (try backend.read(weights.trained), run.history)
     }
 
@@ -54,12 +58,15 @@ extension DeviceTests {
       try TestFiles.withDirectory { directory in
         let whole = try run(on: backend, directory)
         try FileManager.default.removeItem(at: directory.appendingPathComponent("checkpoint"))
+        var told: [TrainingRun.Epoch] = []
         let error = #expect(throws: PBEError.self) {
           try run(
-            on: backend, directory, interruptAt: at > 0 ? at : nil, interruptEvaluation: at < 0 ? -at : nil)
+            on: backend, directory, interruptAt: at > 0 ? at : nil, interruptEvaluation: at < 0 ? -at : nil
+          ) { told.append($0) }
         }
         #expect(error?.kind == .interrupted)
-        let resumed = try run(on: backend, directory, resume: true)
+        let resumed = try run(on: backend, directory, resume: true) { told.append($0) }
+        #expect(told == whole.history)
         #expect(resumed.weights == whole.weights)
         #expect(resumed.history == whole.history)
         #expect(resumed.history.count == Self.epochs)

@@ -51,7 +51,10 @@ struct DefenseOptions: ParsableArguments {
     help: "How the learning rate changes: cosine, one-cycle, multistep or constant. Not for --recipe auto.")
   var schedule: Schedule?
 
-  @Option(help: "Epochs: of each step (pbe --recipe paper), or in all. Not for --recipe auto.")
+  @Option(
+    help:
+      "Epochs: of each step (pbe --recipe paper), of the shrunk model (distillation), or in all. Not for --recipe auto."
+  )
   var epochs: Int?
 
   @Option(help: "Images per step of SGD.")
@@ -103,6 +106,9 @@ struct DefenseOptions: ParsableArguments {
     }
     guard (0...1).contains(weightDecay ?? 0) else {
       throw ValidationError("--weight-decay must be from 0 to 1")
+    }
+    guard nesterov != true || momentum ?? 1 > 0 else {
+      throw ValidationError("--nesterov needs --momentum above 0")
     }
     for share in [initialFraction ?? 1] + (keepRates?.values ?? []) where !(share > 0 && share <= 1) {
       throw ValidationError("--initial-fraction and --keep-rates must be above 0 and at most 1")

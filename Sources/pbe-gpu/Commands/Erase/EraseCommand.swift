@@ -73,6 +73,9 @@ struct EraseCommand: ParsableCommand {
     guard clean == nil || !defense.usesTrainingSet else {
       throw ValidationError("--clean is for the methods that need clean images, not for --method pbe")
     }
+    guard !poisoned || defense.usesTrainingSet else {
+      throw ValidationError("--poisoned is for --method pbe: the others don't use the training set's poison")
+    }
     guard (1...10_000).contains(relapse ?? 1) else { throw ValidationError("--relapse must be 1 to 10000") }
   }
 
@@ -83,22 +86,23 @@ struct EraseCommand: ParsableCommand {
     let file = try model.load(for: test)
     let attackFile = try attack.map { try AttackFile.load($0) } ?? data.poisonedAttack()
     // Read before the long work begins: a missing or damaged file is known at once.
-    let set = try trainingSet(attackFile)
+    let set = try trainingSet(attackFile, test)
     let relapse = try relapseSet(set)
     let plan = defense.plan(flips: data.flips, seed: common.seed)
     let settings = ErasureSettings(
       defense: plan, model_checksum: file.state.checksum, dataset: data.dataset.rawValue,
-      data_checksum: set.images.checksum, test_checksum: test.checksum, attack: try attackFile?.encoded(),
+      data_checksum: set.images.checksum, test_checksum: test.checksum, attack: try attackFile?.identity(),
       clean_fraction: defense.usesTrainingSet || clean != nil ? nil : usedFraction,
       relapse: self.relapse,
       precision: backend.device.precision)
     let identity = try RunIdentity(settings)
-    if resume, let found = try paths.finished(identity, as: ErasureSummary.self) {
+    if resume, let found = try paths.finished(identity, as: ErasureSummary.self, log) {
       log.info("\(paths.record) is there: the run is finished")
+      try Self.print(found.text, asJSON: common.json)
       if report { try writeReport(log) }
-      return try Self.print(found.text, asJSON: common.json)
+      return
     }
-    try Output.check(model.model, isNot: paths.model)
+    try paths.check(isNot: model.model)
     let weights = try file.weights(on: backend, place: model.model)
     let evaluator = try Evaluator(weights, test: test, attack: attackFile)
     let events = try paths.begin(
@@ -107,9 +111,11 @@ struct EraseCommand: ParsableCommand {
         checksums: [
           "model": settings.model_checksum, "training": settings.data_checksum,
           "test": settings.test_checksum,
-        ]))
+        ]), resuming: resume, log)
     try events.ending {
-      let before = try measure(evaluator, "before", log)
+      let before = try measure(
+        evaluator, "before", remedy: resume && paths.hasCheckpoint ? paths.remedy : "run the command again",
+        log)
       var sheets =
         try report
         ? SheetMaking(
@@ -128,7 +134,6 @@ struct EraseCommand: ParsableCommand {
       let agreement = try purify(session, plan, set, &record, log)
       try session.settle()
       Terminal.shared.clear()
-      paths.removeRecord()
       try save(weights, file.specification, to: paths.model)
       try sheets?.write(
         purified: weights, agreement: agreement, training: { try set.onDevice(backend) }, to: output)
@@ -139,14 +144,17 @@ struct EraseCommand: ParsableCommand {
       let text = try Output.text(record) + "\n"
       try AtomicFile.write(text, to: paths.record)
       paths.removeCheckpoint()
-      events.finished(record.after, seconds: record.seconds)
-      if report { try writeReport(log) }
       try Self.print(text, asJSON: common.json)
+      if report { try writeReport(log) }
+      events.finished(record.after, seconds: record.seconds)
     }
   }
 
   private func writeReport(_ log: Logger) throws {
     let path = "\(output)/report.html"
+    if !InputFile.exists("\(output)/sheets.json") {
+      log.info("the report has no contact sheets: the run was made without --report")
+    }
     try AtomicFile.write(Report([output], version: PBEGPU.version).html, to: path)
     log.info("the report is in \(path)")
   }
@@ -179,7 +187,7 @@ struct EraseCommand: ParsableCommand {
       return []
     case .distillation(let distillation):
       record.steps = try distillation.run(
-        session, clean: DeviceImages(clean(distillation.epochs), on: backend))
+        session, clean: DeviceImages(clean(distillation.teacher_epochs + distillation.epochs), on: backend))
       return []
     case .paper(let pbe):
       outcome = try pbe.run(session, training: training(), labels: labels, isPoisoned: truth?.isPoisoned)
@@ -225,14 +233,21 @@ struct EraseCommand: ParsableCommand {
 
   /// The training set, poisoned by the attack or before; methods that need clean images take it, or the folder of
   /// `--clean`, as it is.
-  private func trainingSet(_ attack: AttackFile?) throws -> TrainingSet {
+  private func trainingSet(_ attack: AttackFile?, _ test: LabeledImages) throws -> TrainingSet {
     var source = data
     if let clean {
       source.data = clean
       source.limit = nil
     }
-    return try TrainingSet.load(
+    let set = try TrainingSet.load(
       source, attack: attack, poisonedAlready: poisoned || !defense.usesTrainingSet)
+    if let clean { try set.images.check(sameClassesAs: test, at: clean) }
+    guard !poisoned || set.poison == nil else {
+      throw PBEError(
+        .usage, "the folder tells which of its images are poisoned (attack.json)", at: "--poisoned",
+        remedy: "leave --poisoned away")
+    }
+    return set
   }
 
   /// A few training images, chosen once and for all, that are taken to be clean; those that are known not to be are
@@ -249,9 +264,12 @@ struct EraseCommand: ParsableCommand {
 
   private var usedFraction: Double { cleanFraction ?? 0.05 }
 
-  private func measure(_ evaluator: Evaluator, _ what: String, _ log: Logger) throws -> Metrics {
+  private func measure(
+    _ evaluator: Evaluator, _ what: String, remedy: String? = nil, _ log: Logger
+  ) throws -> Metrics {
+    let remedy = remedy ?? files.remedy
     let metrics = try evaluator.evaluate { done in
-      try Interruption.check(files.remedy)
+      try Interruption.check(remedy)
       Terminal.shared.progress("evaluating", Double(done) / Double(evaluator.imageCount))
     }
     Terminal.shared.clear()
