@@ -1,4 +1,3 @@
-import Foundation
 import Kernels
 
 /// The German Traffic Sign Recognition Benchmark: PPM files, and csv files that tell their classes.
@@ -69,7 +68,7 @@ enum GTSRBReader {
     let labels = try table.column(
       "ClassId", remedy: label == nil ? "the table with classes is in GTSRB_Final_Test_GT.zip" : remedy)
     // A part of the set, as `poison --limit` writes it, may lack a class.
-    guard !table.rows.isEmpty || (label != nil && isAlone(path, in: images)) else {
+    guard try !table.rows.isEmpty || (label != nil && isAlone(path, in: images)) else {
       throw PBEError(.badData, "the table lists no image", at: path, remedy: "unpack it again")
     }
     return try table.rows.map { row in
@@ -94,9 +93,9 @@ enum GTSRBReader {
     }
   }
 
-  /// True if `folder` holds nothing but the file at `path`.
-  private static func isAlone(_ path: String, in folder: String) -> Bool {
-    (try? FileManager.default.contentsOfDirectory(atPath: folder))?.count == 1
+  /// True if `folder` holds nothing but the file at `path` and hidden ones: file managers leave some behind.
+  private static func isAlone(_ path: String, in folder: String) throws -> Bool {
+    try FolderListing.names(in: folder).allSatisfy { DatasetFolder.join(folder, $0) == path }
   }
 
   private static func picture(_ path: String) throws -> Picture {

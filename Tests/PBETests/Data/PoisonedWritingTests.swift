@@ -77,9 +77,15 @@ import Testing
     let source = try Self.images(kind, 30, classes: kind == .gtsrb ? 43 : 15).subset([1, 2, 3])
     let path = scratch.path + "/set"
     try OutputFolder.write(to: path) { try kind.write(source, split: .train, to: $0) }
+    // File managers leave such files wherever somebody looks.
+    try scratch.write(
+      kind == .gtsrb ? "set/Final_Training/Images/00000/.DS_Store" : "set/train/00/.DS_Store", "")
     let read = try kind.load(directory: path, split: .train)
     #expect(read.classes == source.classes)
     #expect(read.labels == source.labels.sorted())
+    guard kind == .gtsrb else { return }
+    try scratch.write("set/Final_Training/Images/00000/000009.ppm", "")
+    expectError(.badData, "GT-00000.csv", "no image") { _ = try kind.load(directory: path, split: .train) }
   }
 
   @Test func refusesRecordsOfOtherSets() throws {
