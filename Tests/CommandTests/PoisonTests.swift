@@ -122,6 +122,17 @@ extension CommandTests {
       #expect(folder.names("o").isEmpty && folder.names("again").isEmpty)
     }
 
+    /// A link to an empty folder stays one, and a link to nothing is refused before the work.
+    @Test func linkedOutput() throws {
+      let files = FileManager.default
+      try files.createSymbolicLink(atPath: folder["link"], withDestinationPath: folder["empty"])
+      try Program.fail(73, ["link", "does not exist"], poison("link", ["--limit", "50"]))
+      try files.createDirectory(atPath: folder["empty"], withIntermediateDirectories: true)
+      _ = try Program.succeed(poison("link", ["--limit", "50"]))
+      #expect(try files.destinationOfSymbolicLink(atPath: folder["link"]) == folder["empty"])
+      #expect(folder.names("empty").contains("attack.json"))
+    }
+
     /// A limit on the size of files is the full disk that a test can have without privileges.
     @Test func nothingIsLeftOfHalfASet() throws {
       let result = try Program.run(poison("set", ["--quiet"]), shell: "ulimit -f 100; exec \"$0\" \"$@\"")

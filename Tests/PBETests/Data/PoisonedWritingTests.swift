@@ -122,4 +122,26 @@ import Testing
     try OutputFolder.write(to: scratch.path + "/new") { try $0.write([7], to: "a") }
     #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.path + "/new") == ["a"])
   }
+
+  /// A link's folder is filled, and the link stays one.
+  @Test func followsLinks() throws {
+    let scratch = try ScratchFolder()
+    let files = FileManager.default
+    let (link, folder) = (scratch.path + "/link", scratch.path + "/elsewhere/empty")
+    try files.createSymbolicLink(atPath: link, withDestinationPath: folder)
+    expectError(.cannotCreate, "link", "does not exist") { try OutputFolder.checkIsFree(link) }
+    expectError(.cannotCreate, "link", "does not exist") { try OutputFolder.checkIsFree(link + "/") }
+    try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    try OutputFolder.write(to: link) { try $0.write([7], to: "a") }
+    #expect(try files.destinationOfSymbolicLink(atPath: link) == folder)
+    #expect(try files.contentsOfDirectory(atPath: folder) == ["a"])
+    #expect(try files.contentsOfDirectory(atPath: scratch.path).sorted() == ["elsewhere", "link"])
+  }
+
+  @Test func knowsMountPoints() throws {
+    let scratch = try ScratchFolder()
+    #expect(!OutputFolder.isMountPoint(URL(fileURLWithPath: scratch.path)))
+    #expect(OutputFolder.isMountPoint(URL(fileURLWithPath: "/proc")))
+    #expect(OutputFolder.isMountPoint(URL(fileURLWithPath: "/")))
+  }
 }
