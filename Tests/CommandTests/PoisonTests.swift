@@ -122,6 +122,27 @@ extension CommandTests {
       #expect(folder.names("o").isEmpty && folder.names("again").isEmpty)
     }
 
+    /// The readers look into folders of a data set's usual name, and so must who looks for the truth.
+    @Test func poisonedFolderInTheFolder() throws {
+      try FileManager.default.createDirectory(atPath: folder["parent"], withIntermediateDirectories: true)
+      _ = try Program.succeed(poison("parent/mnist", ["--limit", "100"]))
+      let (parent, inner) = (
+        ["--data", folder["parent"], "--dataset", "mnist"],
+        ["--data", folder["parent/mnist"], "--dataset", "mnist"]
+      )
+      try Program.fail(64, ["already"], ["infect"] + parent + ["--attack", "badnet"] + training("o"))
+      try Program.fail(64, ["already"], poison("again") + parent)
+      let infected = try Program.succeed(["infect"] + parent + training("o")).json()
+      #expect(infected["poisoned"] as? Int == 10)
+      for (name, data) in [("one", parent), ("other", inner)] {
+        _ = try Program.succeed(
+          ["erase", victim.model] + data + ["--attack", victim.attack, "--recipe", "paper", "--epochs", "1"]
+            + ["--device", "cpu", "--quiet", "--output", folder[name]])
+      }
+      #expect(folder.bytes("one/model.safetensors") == folder.bytes("other/model.safetensors"))
+      #expect(folder.bytes("one/agreement.csv") == folder.bytes("other/agreement.csv"))
+    }
+
     /// A link to an empty folder stays one, and a link to nothing is refused before the work.
     @Test func linkedOutput() throws {
       let files = FileManager.default

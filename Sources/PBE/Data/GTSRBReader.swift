@@ -15,13 +15,17 @@ enum GTSRBReader {
   /// Real csv files have at most 450 KB.
   private static let longestTable = 16 << 20
 
-  static func load(directory: String, split: DatasetKind.Split, side: Int, name: String) throws
-    -> LabeledImages
-  {
-    let root = try DatasetFolder.find(
+  static func folder(in directory: String, split: DatasetKind.Split) throws -> String {
+    try DatasetFolder.find(
       "GTSRB", in: directory, subfolders: ["", "GTSRB", "gtsrb", "gtsrb/GTSRB"],
       markers: split == .train ? ["Final_Training/Images", "Training"] : ["Final_Test/Images"], remedy: remedy
     )
+  }
+
+  static func load(directory: String, split: DatasetKind.Split, side: Int, name: String) throws
+    -> LabeledImages
+  {
+    let root = try folder(in: directory, split: split)
     let entries = split == .train ? try trainEntries(root) : try testEntries(root)
     return try LabeledImages(
       name: name, channels: 3, height: side, width: side, classes: classes,

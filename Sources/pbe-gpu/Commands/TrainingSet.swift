@@ -49,8 +49,12 @@ struct TrainingSet {
 }
 
 extension DataOptions {
-  /// Where `poison` puts the attack that it wrote into the data.
-  var attackPath: String { data.hasSuffix("/") ? "\(data)attack.json" : "\(data)/attack.json" }
+  /// Where `poison` puts the attack that it wrote into the data: beside the files that are read, which may lie in a folder
+  /// of `--data`. Where there are none, reading them will tell.
+  var attackPath: String {
+    let folder = (try? dataset.folder(in: data, split: .train)) ?? data
+    return folder.hasSuffix("/") ? "\(folder)attack.json" : "\(folder)/attack.json"
+  }
 
   /// The attack that the training images carry already, where `poison` wrote them.
   func poisonedAttack() throws -> AttackFile? {

@@ -70,6 +70,20 @@ import Testing
     #expect(record.poisoned.true_labels == record.poisoned.source_indices.map { source.labels[$0] })
   }
 
+  /// The truth is looked for where the images are.
+  @Test(arguments: [(DatasetKind.cifar10, "cifar-10-batches-bin"), (.gtsrb, "GTSRB"), (.mnist, "mnist/raw")])
+  func findsTheFolderThatIsRead(kind: DatasetKind, name: String) throws {
+    let scratch = try ScratchFolder()
+    let source = try Self.images(kind, 43, classes: kind == .gtsrb ? 43 : 10)
+    let path = scratch.path + "/" + name
+    try OutputFolder.write(to: path) { try kind.write(source, split: .train, to: $0) }
+    #expect(try kind.folder(in: path, split: .train) == path)
+    #expect(try kind.folder(in: scratch.path, split: .train) == path)
+    expectError(.missingInput, "nothing") {
+      _ = try kind.folder(in: scratch.path + "/nothing", split: .train)
+    }
+  }
+
   /// Classes that nothing is left of keep their numbers.
   @Test(arguments: [DatasetKind.gtsrb, .folder])
   func keepsEmptyClasses(kind: DatasetKind) throws {
