@@ -143,6 +143,23 @@ extension CommandTests {
       #expect(folder.bytes("one/agreement.csv") == folder.bytes("other/agreement.csv"))
     }
 
+    /// The triggers are in the pixels: nobody needs the picture any more, wherever the folder is.
+    @Test func picturesOfAttacksAreCopied() throws {
+      let picture = try Picture(width: 2, height: 2, channels: 3, pixels: Array(0..<12))
+      let path = try folder.write("boat.png", picture.png())
+      _ = try Program.succeed(
+        poison("set", ["--limit", "50", "--attack", "blend", "--parameter", "pattern=\(path)"]))
+      #expect(folder.names("set").contains("pattern.png"))
+      #expect(folder.bytes("set/pattern.png") == folder.bytes("boat.png"))
+      #expect(!folder.text("set/attack.json").contains(folder.path))
+      try FileManager.default.removeItem(atPath: path)
+      try FileManager.default.moveItem(atPath: folder["set"], toPath: folder["moved"])
+      let infected = try Program.succeed(
+        ["infect", "--data", folder["moved"], "--dataset", "mnist"] + training("o")
+      ).json()
+      #expect(try metrics(infected["metrics"])["asr"] != nil)
+    }
+
     /// A link to an empty folder stays one, and a link to nothing is refused before the work.
     @Test func linkedOutput() throws {
       let files = FileManager.default

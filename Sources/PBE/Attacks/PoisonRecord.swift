@@ -46,12 +46,13 @@ public struct PoisonRecord: Sendable, Codable, Equatable {
     cross = entries(.cross)
   }
 
-  /// The attack file with this record in it. One line: a pretty one would be as long as the lists.
-  public func encoded(in attack: AttackFile) throws -> String {
+  /// The attack file with this record in it, to be put into `folder`. One line: a pretty one would be as long as the
+  /// lists.
+  public func encoded(with attack: AttackFile, in folder: String) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = .sortedKeys
     let record = String(decoding: try encoder.encode(self), as: UTF8.self)
-    let text = try attack.encoded()
+    let text = try attack.encoded(in: folder)
     guard let end = text.lastIndex(of: "}"), let last = text[..<end].lastIndex(where: { !$0.isWhitespace })
     else {
       throw PBEError(.internal, "the attack's JSON is no object")

@@ -5,7 +5,8 @@ import Kernels
 /// then renamed.
 public struct OutputFolder {
   private let stage: String
-  private let path: String
+  /// Where it will be, as the user named it.
+  public let path: String
 
   /// Fills the folder at `path`, which must not exist or be empty, by `body`. When that throws, nothing is left.
   ///

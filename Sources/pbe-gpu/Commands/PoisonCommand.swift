@@ -57,7 +57,8 @@ struct PoisonCommand: ParsableCommand {
       if format == .png {
         try folder.write(Array(PoisonTable.text(files, source.labels, poison).utf8), to: "poison.csv")
       }
-      try folder.write(Array(record.encoded(in: file).utf8), to: "attack.json")
+      let copied = try file.copyingFiles(to: folder)
+      try folder.write(Array(record.encoded(with: copied, in: output).utf8), to: "attack.json")
       try Self.progress("writing", 1)
     }
     Terminal.shared.clear()

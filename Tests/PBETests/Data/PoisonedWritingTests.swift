@@ -38,7 +38,8 @@ import Testing
     try OutputFolder.write(to: path) { folder in
       try kind.write(poisoned, split: .train, to: folder)
       try kind.write(source, split: .test, to: folder)
-      try folder.write(Array(record.encoded(in: attack).utf8), to: "attack.json")
+      let copied = try attack.copyingFiles(to: folder)
+      try folder.write(Array(record.encoded(with: copied, in: path).utf8), to: "attack.json")
     }
 
     let read = try kind.load(directory: path, split: .train)
@@ -68,6 +69,12 @@ import Testing
     let truth = try record.poisonedSet(labels: read.labels, path: "attack.json")
     #expect(truth.roles == order.map { poison.roles[$0] })
     #expect(record.poisoned.true_labels == record.poisoned.source_indices.map { source.labels[$0] })
+
+    // The folder may be moved, and needs nothing outside of it.
+    try scratch.remove("white.png")
+    try FileManager.default.moveItem(atPath: path, toPath: scratch.path + "/moved")
+    let moved = try AttackFile.load(scratch.path + "/moved/attack.json")
+    _ = try moved.makeTrigger(for: source, on: backend)
   }
 
   /// The truth is looked for where the images are.
