@@ -122,6 +122,22 @@ extension CommandTests {
       #expect(folder.names("o").isEmpty && folder.names("again").isEmpty)
     }
 
+    /// The file with the truth is not replaced by that of a model.
+    @Test func truthIsNotWrittenOver() throws {
+      _ = try Program.succeed(poison("set", ["--limit", "50"]))
+      let names = folder.names("set")
+      let infect = ["infect", "--data", folder["set"], "--dataset", "mnist"] + training("set")
+      for _ in 0..<2 {
+        let truth = folder.bytes("set/attack.json")
+        for options in [[], ["--resume"]] {
+          try Program.fail(73, ["set/attack.json", "--output"], infect + options)
+        }
+        #expect(folder.bytes("set/attack.json") == truth && folder.names("set") == names)
+        // A damaged one may be mended.
+        try folder.write("set/attack.json", String(folder.text("set/attack.json").dropLast(3)))
+      }
+    }
+
     /// The readers look into folders of a data set's usual name, and so must who looks for the truth.
     @Test func poisonedFolderInTheFolder() throws {
       try FileManager.default.createDirectory(atPath: folder["parent"], withIntermediateDirectories: true)

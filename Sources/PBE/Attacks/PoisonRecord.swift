@@ -46,6 +46,12 @@ public struct PoisonRecord: Sendable, Codable, Equatable {
     cross = entries(.cross)
   }
 
+  /// Whether the attack file at `path` holds a record. So does one that is damaged: the truth in it may be mended.
+  public static func isIn(_ path: String) -> Bool {
+    let bytes = try? InputFile.read(path, limit: largestFile, remedy: "")
+    return bytes.map { String(decoding: $0, as: UTF8.self).contains("\"\(key)\"") } ?? false
+  }
+
   /// The attack file with this record in it, to be put into `folder`. One line: a pretty one would be as long as the
   /// lists.
   public func encoded(with attack: AttackFile, in folder: String) throws -> String {
