@@ -159,6 +159,27 @@ extension CommandTests {
       #expect(folder.bytes("one/agreement.csv") == folder.bytes("other/agreement.csv"))
     }
 
+    /// What it prints reads what it wrote; other options are refused.
+    @Test func printedOptionsReadTheSet() throws {
+      let options = ["--format", "png", "--limit", "50"]
+      let arguments = poison("set", options).filter { $0 != "--json" }
+      let line = try Program.succeed(arguments).output
+      let start = try #require(line.range(of: "--dataset"))
+      let printed = line[start.lowerBound...].split(whereSeparator: \.isWhitespace).map(String.init)
+      let record = try Program.succeed(poison("twin", options)).json()
+      #expect(record["channels"] as? Int == 1 && record["image_size"] as? Int == 28)
+      let data = ["--data", folder["set"]]
+      let infected = try Program.succeed(["infect"] + data + printed + training("model")).json()
+      #expect(infected["data_checksum"] as? String == record["data_checksum"] as? String)
+      let remedy = "--dataset folder --grey --image-size 28"
+      let wrong = data + ["--dataset", "folder"]
+      try Program.fail(64, ["1x28x28", "3x32x32", remedy], ["infect"] + wrong + training("o"))
+      try Program.fail(
+        64, ["1x28x28", "3x32x32", remedy],
+        ["erase", victim.model] + wrong + ["--device", "cpu", "--output", folder["o"]])
+      #expect(folder.names("o").isEmpty)
+    }
+
     /// The triggers are in the pixels: nobody needs the picture any more, wherever the folder is.
     @Test func picturesOfAttacksAreCopied() throws {
       let picture = try Picture(width: 2, height: 2, channels: 3, pixels: Array(0..<12))

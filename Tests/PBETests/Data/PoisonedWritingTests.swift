@@ -33,7 +33,7 @@ import Testing
     let trigger = try attack.makeTrigger(for: source, on: backend)
     let poisoned = try source.poisoned(by: poison, trigger: trigger, on: backend)
     let order = kind.writtenOrder(poison.labels, split: .train)
-    let record = PoisonRecord(poison, source: source, order: order, dataset: kind)
+    let record = try PoisonRecord(poison, source: source, poisoned: poisoned, dataset: kind)
     let path = scratch.path + "/set"
     try OutputFolder.write(to: path) { folder in
       try kind.write(poisoned, split: .train, to: folder)
@@ -66,7 +66,7 @@ import Testing
     let loaded = try AttackFile.load(path + "/attack.json")
     #expect(loaded.record == record)
     #expect(record.poisoned.indices.count == 18)
-    let truth = try record.poisonedSet(labels: read.labels, path: "attack.json")
+    let truth = try record.poisonedSet(read, as: kind, path: "attack.json")
     #expect(truth.roles == order.map { poison.roles[$0] })
     #expect(record.poisoned.true_labels == record.poisoned.source_indices.map { source.labels[$0] })
 
@@ -75,6 +75,63 @@ import Testing
     try FileManager.default.moveItem(atPath: path, toPath: scratch.path + "/moved")
     let moved = try AttackFile.load(scratch.path + "/moved/attack.json")
     _ = try moved.makeTrigger(for: source, on: backend)
+  }
+
+  /// Grey images of 28 x 28 in files that can be read as anything.
+  @Test func tellsTheOptionsToReadItWith() throws {
+    let scratch = try ScratchFolder()
+    let source = try Self.images(.mnist, 20, classes: 10)
+    let poison = try PoisonedSet(source, AttackFile(BadNet(), target: 1, poisonRate: 0.5))
+    let relabelled = try LabeledImages(
+      name: "poisoned", channels: 1, height: 28, width: 28, classes: 10, pixels: source.pixels,
+      labels: poison.labels)
+    var record = try PoisonRecord(poison, source: source, poisoned: relabelled, dataset: .folder)
+    #expect(record.options == "--dataset folder --grey --image-size 28")
+    let path = scratch.path + "/set"
+    try OutputFolder.write(to: path) { try DatasetKind.folder.write(relabelled, split: .train, to: $0) }
+    func read(_ options: DatasetOptions = DatasetOptions(imageSize: 28, isGrey: true)) throws -> LabeledImages
+    {
+      try DatasetKind.folder.load(directory: path, split: .train, options: options)
+    }
+    let right = try read()
+    let truth = try record.poisonedSet(right, as: .folder, path: "a.json")
+    #expect(truth.labels == right.labels)
+    for options in [
+      DatasetOptions(), DatasetOptions(imageSize: 28), DatasetOptions(imageSize: 32, isGrey: true),
+    ] {
+      let wrong = try read(options)
+      expectError(.usage, "1x28x28", "\(wrong.channels)x\(wrong.height)x\(wrong.width)", record.options) {
+        _ = try record.poisonedSet(wrong, as: .folder, path: "a.json")
+      }
+    }
+    expectError(.usage, record.options) { _ = try record.poisonedSet(right, as: .mnist, path: "a.json") }
+    var pixels = right.pixels
+    pixels[0] ^= 1
+    let changed = try LabeledImages(
+      name: "changed", channels: 1, height: 28, width: 28, classes: 10, pixels: pixels, labels: right.labels)
+    expectError(.badData, "a.json", "checksum", right.checksum) {
+      _ = try record.poisonedSet(changed, as: .folder, path: "a.json")
+    }
+
+    // As older versions wrote it.
+    (record.channels, record.image_size, record.data_checksum) = (nil, nil, nil)
+    let text = try record.encoded(with: AttackFile(BadNet(), target: 1), in: scratch.path)
+    #expect(!text.contains("data_checksum") && !text.contains("channels"))
+    let older = try AttackFile.load(scratch.write("older.json", text)).record
+    #expect(older?.options == "--dataset folder")
+    #expect(try older?.poisonedSet(changed, as: .folder, path: "older.json") == truth)
+  }
+
+  @Test func sizesThatNeedNoOption() throws {
+    func options(_ kind: DatasetKind) throws -> String {
+      let source = try Self.images(kind, 20, classes: kind == .gtsrb ? 43 : 10)
+      let poison = PoisonedSet(roles: source.labels.map { _ in .clean }, labels: source.labels)
+      return try PoisonRecord(poison, source: source, poisoned: source, dataset: kind).options
+    }
+    #expect(try options(.mnist) == "--dataset mnist")
+    #expect(try options(.cifar10) == "--dataset cifar10")
+    #expect(try options(.gtsrb) == "--dataset gtsrb")
+    #expect(try options(.folder) == "--dataset folder")
   }
 
   /// The truth is looked for where the images are.
@@ -112,7 +169,7 @@ import Testing
   @Test func refusesRecordsOfOtherSets() throws {
     let source = try Self.images(.mnist, 20, classes: 10)
     let poison = try PoisonedSet(source, AttackFile(BadNet(), target: 1, poisonRate: 0.5))
-    let record = PoisonRecord(poison, source: source, order: Array(0..<20), dataset: .mnist)
+    let record = try PoisonRecord(poison, source: source, poisoned: source, dataset: .mnist)
     func expectRefused(_ labels: [Int32], _ change: (inout PoisonRecord) -> Void = { _ in }) {
       var record = record
       change(&record)
