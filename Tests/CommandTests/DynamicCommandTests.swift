@@ -59,15 +59,16 @@ extension CommandTests {
           + ["--attack", attack, "--device", "cpu", "--json", "--output", folder["poisoned"]]
       ).json()
       #expect(poisoned["poisoned"] as? Int == 40 && poisoned["cross"] as? Int == 40)
+      try FileManager.default.removeItem(atPath: folder["moved/generators.safetensors"])
+      try FileManager.default.moveItem(atPath: folder["poisoned"], toPath: folder["elsewhere"])
       let fromPixels = try Program.succeed(
-        ["erase", model, "--data", folder["poisoned"], "--dataset", "mnist", "--recipe", "paper"]
+        ["erase", model, "--data", folder["elsewhere"], "--dataset", "mnist", "--recipe", "paper"]
           + ["--epochs", "1", "--device", "cpu", "--json", "--output", folder["erased-too"]]
       ).json()
       #expect((fromPixels["before"] as? NSDictionary)?["asr"] as? Double == infected["asr"] as? Double)
       let step = (fromPixels["steps"] as? [[String: Any]])?.first
       #expect(step?["agreement_auroc"] is Double)
 
-      try FileManager.default.removeItem(atPath: folder["moved/generators.safetensors"])
       let missing = try Program.run(
         ["evaluate", model] + victim.data + ["--attack", attack, "--device", "cpu"])
       #expect(missing.status == 66 && missing.error.contains("generators.safetensors"))

@@ -122,6 +122,92 @@ extension CommandTests {
       #expect(folder.names("o").isEmpty && folder.names("again").isEmpty)
     }
 
+    /// The file with the truth is not replaced by that of a model.
+    @Test func truthIsNotWrittenOver() throws {
+      _ = try Program.succeed(poison("set", ["--limit", "50"]))
+      let names = folder.names("set")
+      let infect = ["infect", "--data", folder["set"], "--dataset", "mnist"] + training("set")
+      for _ in 0..<2 {
+        let truth = folder.bytes("set/attack.json")
+        for options in [[], ["--resume"]] {
+          try Program.fail(73, ["set/attack.json", "--output"], infect + options)
+        }
+        #expect(folder.bytes("set/attack.json") == truth && folder.names("set") == names)
+        // A damaged one may be mended.
+        try folder.write("set/attack.json", String(folder.text("set/attack.json").dropLast(3)))
+      }
+    }
+
+    /// The readers look into folders of a data set's usual name, and so must who looks for the truth.
+    @Test func poisonedFolderInTheFolder() throws {
+      try FileManager.default.createDirectory(atPath: folder["parent"], withIntermediateDirectories: true)
+      _ = try Program.succeed(poison("parent/mnist", ["--limit", "100"]))
+      let (parent, inner) = (
+        ["--data", folder["parent"], "--dataset", "mnist"],
+        ["--data", folder["parent/mnist"], "--dataset", "mnist"]
+      )
+      try Program.fail(64, ["already"], ["infect"] + parent + ["--attack", "badnet"] + training("o"))
+      try Program.fail(64, ["already"], poison("again") + parent)
+      let infected = try Program.succeed(["infect"] + parent + training("o")).json()
+      #expect(infected["poisoned"] as? Int == 10)
+      for (name, data) in [("one", parent), ("other", inner)] {
+        _ = try Program.succeed(
+          ["erase", victim.model] + data + ["--attack", victim.attack, "--recipe", "paper", "--epochs", "1"]
+            + ["--device", "cpu", "--quiet", "--output", folder[name]])
+      }
+      #expect(folder.bytes("one/model.safetensors") == folder.bytes("other/model.safetensors"))
+      #expect(folder.bytes("one/agreement.csv") == folder.bytes("other/agreement.csv"))
+    }
+
+    /// What it prints reads what it wrote; other options are refused.
+    @Test func printedOptionsReadTheSet() throws {
+      let options = ["--format", "png", "--limit", "50"]
+      let arguments = poison("set", options).filter { $0 != "--json" }
+      let line = try Program.succeed(arguments).output
+      let start = try #require(line.range(of: "--dataset"))
+      let printed = line[start.lowerBound...].split(whereSeparator: \.isWhitespace).map(String.init)
+      let record = try Program.succeed(poison("twin", options)).json()
+      #expect(record["channels"] as? Int == 1 && record["image_size"] as? Int == 28)
+      let data = ["--data", folder["set"]]
+      let infected = try Program.succeed(["infect"] + data + printed + training("model")).json()
+      #expect(infected["data_checksum"] as? String == record["data_checksum"] as? String)
+      let remedy = "--dataset folder --grey --image-size 28"
+      let wrong = data + ["--dataset", "folder"]
+      try Program.fail(64, ["1x28x28", "3x32x32", remedy], ["infect"] + wrong + training("o"))
+      try Program.fail(
+        64, ["1x28x28", "3x32x32", remedy],
+        ["erase", victim.model] + wrong + ["--device", "cpu", "--output", folder["o"]])
+      #expect(folder.names("o").isEmpty)
+    }
+
+    /// The triggers are in the pixels: nobody needs the picture any more, wherever the folder is.
+    @Test func picturesOfAttacksAreCopied() throws {
+      let picture = try Picture(width: 2, height: 2, channels: 3, pixels: Array(0..<12))
+      let path = try folder.write("boat.png", picture.png())
+      _ = try Program.succeed(
+        poison("set", ["--limit", "50", "--attack", "blend", "--parameter", "pattern=\(path)"]))
+      #expect(folder.names("set").contains("pattern.png"))
+      #expect(folder.bytes("set/pattern.png") == folder.bytes("boat.png"))
+      #expect(!folder.text("set/attack.json").contains(folder.path))
+      try FileManager.default.removeItem(atPath: path)
+      try FileManager.default.moveItem(atPath: folder["set"], toPath: folder["moved"])
+      let infected = try Program.succeed(
+        ["infect", "--data", folder["moved"], "--dataset", "mnist"] + training("o")
+      ).json()
+      #expect(try metrics(infected["metrics"])["asr"] != nil)
+    }
+
+    /// A link to an empty folder stays one, and a link to nothing is refused before the work.
+    @Test func linkedOutput() throws {
+      let files = FileManager.default
+      try files.createSymbolicLink(atPath: folder["link"], withDestinationPath: folder["empty"])
+      try Program.fail(73, ["link", "does not exist"], poison("link", ["--limit", "50"]))
+      try files.createDirectory(atPath: folder["empty"], withIntermediateDirectories: true)
+      _ = try Program.succeed(poison("link", ["--limit", "50"]))
+      #expect(try files.destinationOfSymbolicLink(atPath: folder["link"]) == folder["empty"])
+      #expect(folder.names("empty").contains("attack.json"))
+    }
+
     /// A limit on the size of files is the full disk that a test can have without privileges.
     @Test func nothingIsLeftOfHalfASet() throws {
       let result = try Program.run(poison("set", ["--quiet"]), shell: "ulimit -f 100; exec \"$0\" \"$@\"")

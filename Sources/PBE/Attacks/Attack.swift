@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 
 /// A backdoor attack: how a trigger gets into images. A new attack is one file with a conforming type, and a line in
@@ -14,8 +15,8 @@ public protocol Attack: Sendable, Codable {
   var crossRatio: Double { get }
   /// Whether only images of the target class are poisoned, which keep their label.
   var isCleanLabel: Bool { get }
-  /// The same attack with the paths of its files starting from `directory` instead of the working directory.
-  func resolvingPaths(from directory: String) -> Self
+  /// The same attack with other paths for its files: what `change` makes of each one's key in JSON and path.
+  func changingFiles(_ change: (_ key: String, _ path: String) throws -> String) rethrows -> Self
   /// Checks the parameters against the images and puts what the trigger needs on a device. `image` is the shape of
   /// one image, `seed` the key of everything that the attack draws. Throws `badData` when a parameter doesn't fit.
   func makeTrigger(image: Shape, seed: UInt64, on backend: any Backend) throws -> any Trigger
@@ -24,7 +25,17 @@ public protocol Attack: Sendable, Codable {
 extension Attack {
   public var crossRatio: Double { 0 }
   public var isCleanLabel: Bool { false }
-  public func resolvingPaths(from directory: String) -> Self { self }
+  public func changingFiles(_ change: (_ key: String, _ path: String) throws -> String) rethrows -> Self {
+    self
+  }
+
+  /// The same attack with the paths of its files starting from `directory` instead of the working directory.
+  public func resolvingPaths(from directory: String) -> Self {
+    changingFiles { _, path in
+      path.hasPrefix("/")
+        ? path : URL(fileURLWithPath: directory).appendingPathComponent(path).standardizedFileURL.path
+    }
+  }
 }
 
 /// An attack's trigger on a device.

@@ -146,19 +146,31 @@ public struct AttackFile: Sendable {
     func object(_ value: some Encodable) throws -> [String: Any] {
       try JSONSerialization.jsonObject(with: encoder.encode(value)) as? [String: Any] ?? [:]
     }
-    let resolved = attack.resolvingPaths(from: FileManager.default.currentDirectoryPath)
-    var merged = try object(resolved).merging(object(header)) { $1 }
+    var written = attack.resolvingPaths(from: FileManager.default.currentDirectoryPath)
     if let folder {
       let prefix = URL(fileURLWithPath: folder).standardizedFileURL.path + "/"
-      for (key, value) in merged {
-        if let path = value as? String, path.hasPrefix(prefix) {
-          merged[key] = String(path.dropFirst(prefix.count))
-        }
+      written = written.changingFiles { _, path in
+        path.hasPrefix(prefix) ? String(path.dropFirst(prefix.count)) : path
       }
     }
+    let merged = try object(written).merging(object(header)) { $1 }
     let data = try JSONSerialization.data(
       withJSONObject: merged, options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes])
     return String(decoding: data, as: UTF8.self) + "\n"
+  }
+
+  /// The same attack with copies of its files in `folder`, each named by its key: `pattern.png`. So the folder may be
+  /// moved, and the originals may go. Throws as ``InputFile`` and ``OutputFolder`` do.
+  public func copyingFiles(to folder: OutputFolder) throws -> AttackFile {
+    var copy = self
+    copy.attack = try attack.changingFiles { key, path in
+      let suffix = (path as NSString).pathExtension
+      let name = suffix.isEmpty ? key : "\(key).\(suffix)"
+      try folder.write(
+        InputFile.read(path, limit: Checkpoint.sizeLimit, remedy: "put the attack's file back"), to: name)
+      return URL(fileURLWithPath: folder.path).appendingPathComponent(name).standardizedFileURL.path
+    }
+    return copy
   }
 
   /// The label that the attacker wants for a triggered image of class `label`.

@@ -26,9 +26,9 @@ public struct Blend: Attack {
     pattern = try values.decodeIfPresent(String.self, forKey: .pattern) ?? "noise"
   }
 
-  public func resolvingPaths(from directory: String) -> Blend {
+  public func changingFiles(_ change: (_ key: String, _ path: String) throws -> String) rethrows -> Blend {
     var attack = self
-    if !["noise", "picture"].contains(pattern) { attack.pattern = Picture.path(pattern, from: directory) }
+    if !["noise", "picture"].contains(pattern) { attack.pattern = try change("pattern", pattern) }
     return attack
   }
 

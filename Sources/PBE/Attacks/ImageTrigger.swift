@@ -1,4 +1,3 @@
-import Foundation
 import Kernels
 
 /// A picture as the trigger: added to the image (a trojan watermark), or blended into it, everywhere or where a mask
@@ -43,10 +42,12 @@ public struct ImageTrigger: Attack {
     combination = try values.decodeIfPresent(Combination.self, forKey: .combination) ?? .blend
   }
 
-  public func resolvingPaths(from directory: String) -> ImageTrigger {
+  public func changingFiles(
+    _ change: (_ key: String, _ path: String) throws -> String
+  ) rethrows -> ImageTrigger {
     var attack = self
-    attack.image = Picture.path(image, from: directory)
-    attack.mask = mask.map { Picture.path($0, from: directory) }
+    attack.image = try change("image", image)
+    attack.mask = try mask.map { try change("mask", $0) }
     return attack
   }
 
@@ -79,11 +80,5 @@ extension Picture {
     return (0..<shape.c * size).map { at in
       (0..<picture.channels).reduce(0) { $0 + planes[$1 * size + at % size] } / Float(picture.channels)
     }
-  }
-
-  /// A file's path, starting from `directory` unless it is absolute.
-  static func path(_ name: String, from directory: String) -> String {
-    name.hasPrefix("/")
-      ? name : URL(fileURLWithPath: directory).appendingPathComponent(name).standardizedFileURL.path
   }
 }

@@ -12,10 +12,14 @@ enum CIFAR10Reader {
     "name the folder with data_batch_1.bin to data_batch_5.bin and test_batch.bin, as the binary version of "
     + "CIFAR-10 (cifar-10-binary.tar.gz) unpacks them"
 
-  static func load(directory: String, split: DatasetKind.Split, name: String) throws -> LabeledImages {
-    let folder = try DatasetFolder.find(
+  static func folder(in directory: String) throws -> String {
+    try DatasetFolder.find(
       "the binary version of CIFAR-10", in: directory, subfolders: ["", "cifar-10-batches-bin", "cifar10"],
       markers: trainFiles + [testFile], remedy: remedy)
+  }
+
+  static func load(directory: String, split: DatasetKind.Split, name: String) throws -> LabeledImages {
+    let folder = try folder(in: directory)
     let paths = (split == .train ? trainFiles : [testFile]).map { DatasetFolder.join(folder, $0) }
     // All sizes first: a wrong last file should not cost the reading of the others.
     for path in paths {

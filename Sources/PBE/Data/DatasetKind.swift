@@ -21,6 +21,20 @@ public enum DatasetKind: String, CaseIterable, Sendable {
     case test
   }
 
+  /// Whether the images may have any size, and are scaled to one.
+  var isScaled: Bool { self == .gtsrb || self == .folder }
+
+  /// The folder that ``load(directory:split:options:)`` reads: `directory`, or one in it. Throws `missingInput` when the
+  /// set is in none.
+  public func folder(in directory: String, split: Split) throws -> String {
+    switch self {
+    case .cifar10: try CIFAR10Reader.folder(in: directory)
+    case .gtsrb: try GTSRBReader.folder(in: directory, split: split)
+    case .mnist, .fashionMNIST: try IDXReader.folder(of: self, in: directory, split: split)
+    case .folder: directory
+    }
+  }
+
   /// Reads one part of the set. `directory` is the folder that holds the set's files, or that folder's parent.
   /// Images come in the order of the files (GTSRB: by class folder, then as its csv lists them; image folders: by class, then by name).
   ///

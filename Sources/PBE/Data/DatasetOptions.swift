@@ -32,7 +32,7 @@ public struct DatasetOptions: Sendable, Equatable {
         .usage, "the test fraction \(testedShare) is not between 0 and 1", at: "--test-fraction",
         remedy: "use 0.2, for example")
     }
-    guard imageSize == nil || kind == .gtsrb || kind == .folder else {
+    guard imageSize == nil || kind.isScaled else {
       throw PBEError(
         .usage, "the images of \(kind.rawValue) have one size and are not scaled", at: "--image-size",
         remedy: "leave it away")

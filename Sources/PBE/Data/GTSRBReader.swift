@@ -1,4 +1,3 @@
-import Foundation
 import Kernels
 
 /// The German Traffic Sign Recognition Benchmark: PPM files, and csv files that tell their classes.
@@ -16,13 +15,17 @@ enum GTSRBReader {
   /// Real csv files have at most 450 KB.
   private static let longestTable = 16 << 20
 
-  static func load(directory: String, split: DatasetKind.Split, side: Int, name: String) throws
-    -> LabeledImages
-  {
-    let root = try DatasetFolder.find(
+  static func folder(in directory: String, split: DatasetKind.Split) throws -> String {
+    try DatasetFolder.find(
       "GTSRB", in: directory, subfolders: ["", "GTSRB", "gtsrb", "gtsrb/GTSRB"],
       markers: split == .train ? ["Final_Training/Images", "Training"] : ["Final_Test/Images"], remedy: remedy
     )
+  }
+
+  static func load(directory: String, split: DatasetKind.Split, side: Int, name: String) throws
+    -> LabeledImages
+  {
+    let root = try folder(in: directory, split: split)
     let entries = split == .train ? try trainEntries(root) : try testEntries(root)
     return try LabeledImages(
       name: name, channels: 3, height: side, width: side, classes: classes,
@@ -69,7 +72,7 @@ enum GTSRBReader {
     let labels = try table.column(
       "ClassId", remedy: label == nil ? "the table with classes is in GTSRB_Final_Test_GT.zip" : remedy)
     // A part of the set, as `poison --limit` writes it, may lack a class.
-    guard !table.rows.isEmpty || (label != nil && isAlone(path, in: images)) else {
+    guard try !table.rows.isEmpty || (label != nil && isAlone(path, in: images)) else {
       throw PBEError(.badData, "the table lists no image", at: path, remedy: "unpack it again")
     }
     return try table.rows.map { row in
@@ -94,9 +97,9 @@ enum GTSRBReader {
     }
   }
 
-  /// True if `folder` holds nothing but the file at `path`.
-  private static func isAlone(_ path: String, in folder: String) -> Bool {
-    (try? FileManager.default.contentsOfDirectory(atPath: folder))?.count == 1
+  /// True if `folder` holds nothing but the file at `path` and hidden ones: file managers leave some behind.
+  private static func isAlone(_ path: String, in folder: String) throws -> Bool {
+    try FolderListing.names(in: folder).allSatisfy { DatasetFolder.join(folder, $0) == path }
   }
 
   private static func picture(_ path: String) throws -> Picture {

@@ -7,16 +7,20 @@ enum IDXReader {
   private static let mostBytes = 1 << 30
   private static let side = 28
 
+  static func folder(of kind: DatasetKind, in directory: String, split: DatasetKind.Split) throws -> String {
+    let prefix = prefix(split)
+    return try DatasetFolder.find(
+      kind.rawValue, in: directory, subfolders: subfolders(of: kind),
+      markers: variants(prefix, "images", rank: 3), remedy: remedy(prefix))
+  }
+
   static func load(
     kind: DatasetKind, directory: String, split: DatasetKind.Split, name: String
   ) throws -> LabeledImages {
-    let prefix = split == .train ? "train" : "t10k"
-    let remedy =
-      "name the folder with \(prefix)-images-idx3-ubyte and \(prefix)-labels-idx1-ubyte (each plain or with .gz)"
-    let imageNames = variants(prefix, "images", rank: 3)
-    let folder = try DatasetFolder.find(
-      kind.rawValue, in: directory, subfolders: subfolders(of: kind), markers: imageNames, remedy: remedy)
-    let imagePath = try path(of: imageNames, in: folder, remedy: remedy)
+    let folder = try folder(of: kind, in: directory, split: split)
+    let prefix = prefix(split)
+    let remedy = remedy(prefix)
+    let imagePath = try path(of: variants(prefix, "images", rank: 3), in: folder, remedy: remedy)
     let labelPath = try path(of: variants(prefix, "labels", rank: 1), in: folder, remedy: remedy)
 
     let images = try read(imagePath, rank: 3, remedy: remedy)
@@ -89,6 +93,12 @@ enum IDXReader {
 
   private static func bigEndian(_ bytes: [UInt8], at offset: Int) -> Int {
     bytes[offset..<offset + 4].reduce(0) { $0 << 8 | Int($1) }
+  }
+
+  private static func prefix(_ split: DatasetKind.Split) -> String { split == .train ? "train" : "t10k" }
+
+  private static func remedy(_ prefix: String) -> String {
+    "name the folder with \(prefix)-images-idx3-ubyte and \(prefix)-labels-idx1-ubyte (each plain or with .gz)"
   }
 
   /// The names that these files go by: as published, with a dot, gzipped.

@@ -5,14 +5,15 @@ import Kernels
 /// then renamed.
 public struct OutputFolder {
   private let stage: String
-  private let path: String
+  /// Where it will be, as the user named it.
+  public let path: String
 
   /// Fills the folder at `path`, which must not exist or be empty, by `body`. When that throws, nothing is left.
   ///
   /// Throws `cannotCreate` when the folder can't be made, `inputOutput` when writing fails midway.
   public static func write(to path: String, _ body: (OutputFolder) throws -> Void) throws {
-    let url = URL(fileURLWithPath: path).standardizedFileURL
     try checkIsFree(path)
+    let url = target(path)
     let unique = String(UInt64.random(in: .min ... .max), radix: 36)
     let parent = url.deletingLastPathComponent()
     let stage = parent.appendingPathComponent(".pbe-gpu-\(getpid())-\(unique).tmp").path
@@ -22,19 +23,51 @@ public struct OutputFolder {
     try body(OutputFolder(stage: stage, path: path))
     // Once for all files: one by one it would take minutes for some ten thousands.
     sync()
-    guard rename(stage, url.path) == 0 else { throw AtomicFile.creatingFailed(errno, path) }
+    guard rename(stage, url.path) == 0 else {
+      throw PBEError(
+        .cannotCreate, "the folder can't be put in its place (\(String(cString: strerror(errno))))", at: path,
+        remedy: "name one that does not exist")
+    }
     isFinished = true
   }
 
   /// Throws `cannotCreate` when ``write(to:_:)`` could not write there: for a check before long work.
   public static func checkIsFree(_ path: String) throws {
-    guard InputFile.exists(path) else { return }
+    guard InputFile.exists(path) else {
+      var info = stat()
+      guard lstat(target(path).path, &info) == 0 else { return }
+      throw PBEError(
+        .cannotCreate, "this is a link to something that does not exist", at: path,
+        remedy: "name the folder itself")
+    }
     let names = try? FileManager.default.contentsOfDirectory(atPath: path)
     guard InputFile.isFolder(path), names?.isEmpty == true else {
       throw PBEError(
         .cannotCreate, "there is something of this name already", at: path,
         remedy: "name a folder that does not exist, or an empty one")
     }
+    guard !isMountPoint(target(path)) else {
+      throw PBEError(
+        .cannotCreate, "a disk is mounted here, and no folder can take its place", at: path,
+        remedy: "name a folder in it that does not exist")
+    }
+  }
+
+  /// The folder that `path` leads to, without the links on the way: what is renamed takes a link's place, not that of the
+  /// folder behind.
+  private static func target(_ path: String) -> URL {
+    guard let real = realpath(path, nil) else { return URL(fileURLWithPath: path).standardizedFileURL }
+    defer { free(real) }
+    return URL(fileURLWithPath: String(cString: real))
+  }
+
+  /// Whether a folder, named without links, is on another disk than the one it lies in, or lies in none.
+  static func isMountPoint(_ folder: URL) -> Bool {
+    var (inner, outer) = (stat(), stat())
+    guard stat(folder.path, &inner) == 0, stat(folder.deletingLastPathComponent().path, &outer) == 0 else {
+      return false
+    }
+    return inner.st_dev != outer.st_dev || inner.st_ino == outer.st_ino
   }
 
   /// Makes the folder `name` with those it lies in.

@@ -93,6 +93,7 @@ struct InfectCommand: ParsableCommand {
   }
 
   func run() throws {
+    try VictimTraining.checkKeepsPoison(output)
     let paths = RunFiles(output, record: "infect.json")
     let (backend, log) = try common.open(resuming: resume ? paths.checkpoint : nil)
     if attack.attack != nil { try data.refusePoisoned("leave --attack away") }

@@ -30,8 +30,9 @@ struct PoisonCommand: ParsableCommand {
   var output: String
 
   private struct Record: Encodable {
-    var dataset: String, source_checksum: String, data_checksum: String
+    var dataset: String, source_checksum: String, data_checksum: String?
     var images: Int, poisoned: Int, cross: Int, test_images: Int
+    var channels: Int, image_size: Int
     var output: String
   }
 
@@ -49,31 +50,31 @@ struct PoisonCommand: ParsableCommand {
     ) { share in
       try Self.progress("poisoning", share)
     }
-    let record = PoisonRecord(
-      poison, source: source, order: kind.writtenOrder(poison.labels, split: .train), dataset: kind)
+    let record = try PoisonRecord(poison, source: source, poisoned: poisoned, dataset: kind)
     try OutputFolder.write(to: output) { folder in
       let files = try kind.write(poisoned, split: .train, to: folder) { try Self.progress("writing", $0) }
       try kind.write(test, split: .test, to: folder) { try Self.progress("writing test images", $0) }
       if format == .png {
         try folder.write(Array(PoisonTable.text(files, source.labels, poison).utf8), to: "poison.csv")
       }
-      try folder.write(Array(record.encoded(in: file).utf8), to: "attack.json")
+      let copied = try file.copyingFiles(to: folder)
+      try folder.write(Array(record.encoded(with: copied, in: output).utf8), to: "attack.json")
       try Self.progress("writing", 1)
     }
     Terminal.shared.clear()
     log.info("\(output): \(source.count) training and \(test.count) test images")
     let result = Record(
-      dataset: kind.rawValue, source_checksum: source.checksum,
-      data_checksum: try poisoned.subset(kind.writtenOrder(poison.labels, split: .train)).checksum,
+      dataset: kind.rawValue, source_checksum: record.source_checksum,
+      data_checksum: record.data_checksum,
       images: source.count, poisoned: poison.count, cross: poison.crossCount, test_images: test.count,
-      output: output)
+      channels: poisoned.channels, image_size: poisoned.height, output: output)
     if common.json {
       try Output.json(result)
     } else {
       let cross = result.cross > 0 ? ", \(result.cross) cross images" : ""
       try Output.line(
-        "\(result.images) training images, \(result.poisoned) poisoned\(cross): --data \(output) --dataset "
-          + kind.rawValue)
+        "\(result.images) training images, \(result.poisoned) poisoned\(cross): --data \(output) "
+          + record.options)
     }
   }
 

@@ -20,12 +20,7 @@ struct TrainingSet {
     let chosen = data.limit.map { all.sampleIndices($0) }
     let images = try chosen.map { try all.subset($0) } ?? all
     if let written = try data.poisonedAttack(), let record = written.record {
-      guard record.dataset == data.dataset.rawValue else {
-        throw PBEError(
-          .usage, "this folder was written as \(record.dataset)", at: data.data,
-          remedy: "use --dataset \(record.dataset)")
-      }
-      let truth = try record.poisonedSet(labels: all.labels, path: data.attackPath)
+      let truth = try record.poisonedSet(all, as: data.dataset, path: data.attackPath)
       return TrainingSet(
         images: images, attack: attack ?? written, poison: chosen.map { truth.subset($0) } ?? truth,
         carriesTriggers: true)
@@ -49,8 +44,12 @@ struct TrainingSet {
 }
 
 extension DataOptions {
-  /// Where `poison` puts the attack that it wrote into the data.
-  var attackPath: String { data.hasSuffix("/") ? "\(data)attack.json" : "\(data)/attack.json" }
+  /// Where `poison` puts the attack that it wrote into the data: beside the files that are read, which may lie in a folder
+  /// of `--data`. Where there are none, reading them will tell.
+  var attackPath: String {
+    let folder = (try? dataset.folder(in: data, split: .train)) ?? data
+    return folder.hasSuffix("/") ? "\(folder)attack.json" : "\(folder)/attack.json"
+  }
 
   /// The attack that the training images carry already, where `poison` wrote them.
   func poisonedAttack() throws -> AttackFile? {

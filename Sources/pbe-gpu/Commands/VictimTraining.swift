@@ -28,6 +28,16 @@ enum VictimTraining {
       maskEpochs: maskEpochs, diversityWeight: dynamic.diversity)
   }
 
+  /// Throws `cannotCreate` when ``save(_:in:provenance:)`` would write over what `poison` wrote into the folder.
+  static func checkKeepsPoison(_ folder: String) throws {
+    let path = "\(folder)/attack.json"
+    guard PoisonRecord.isIn(path) else { return }
+    throw PBEError(
+      .cannotCreate,
+      "it tells which images of the poisoned training set beside it are poisoned, and would be replaced",
+      at: path, remedy: "choose another --output")
+  }
+
   /// Writes attack.json and, before it, the trigger that was trained.
   static func save(_ attack: AttackFile, in folder: String, provenance: [String: String]) throws {
     var attack = attack

@@ -33,12 +33,13 @@ import Testing
     let trigger = try attack.makeTrigger(for: source, on: backend)
     let poisoned = try source.poisoned(by: poison, trigger: trigger, on: backend)
     let order = kind.writtenOrder(poison.labels, split: .train)
-    let record = PoisonRecord(poison, source: source, order: order, dataset: kind)
+    let record = try PoisonRecord(poison, source: source, poisoned: poisoned, dataset: kind)
     let path = scratch.path + "/set"
     try OutputFolder.write(to: path) { folder in
       try kind.write(poisoned, split: .train, to: folder)
       try kind.write(source, split: .test, to: folder)
-      try folder.write(Array(record.encoded(in: attack).utf8), to: "attack.json")
+      let copied = try attack.copyingFiles(to: folder)
+      try folder.write(Array(record.encoded(with: copied, in: path).utf8), to: "attack.json")
     }
 
     let read = try kind.load(directory: path, split: .train)
@@ -65,9 +66,86 @@ import Testing
     let loaded = try AttackFile.load(path + "/attack.json")
     #expect(loaded.record == record)
     #expect(record.poisoned.indices.count == 18)
-    let truth = try record.poisonedSet(labels: read.labels, path: "attack.json")
+    let truth = try record.poisonedSet(read, as: kind, path: "attack.json")
     #expect(truth.roles == order.map { poison.roles[$0] })
     #expect(record.poisoned.true_labels == record.poisoned.source_indices.map { source.labels[$0] })
+
+    // The folder may be moved, and needs nothing outside of it.
+    try scratch.remove("white.png")
+    try FileManager.default.moveItem(atPath: path, toPath: scratch.path + "/moved")
+    let moved = try AttackFile.load(scratch.path + "/moved/attack.json")
+    _ = try moved.makeTrigger(for: source, on: backend)
+  }
+
+  /// Grey images of 28 x 28 in files that can be read as anything.
+  @Test func tellsTheOptionsToReadItWith() throws {
+    let scratch = try ScratchFolder()
+    let source = try Self.images(.mnist, 20, classes: 10)
+    let poison = try PoisonedSet(source, AttackFile(BadNet(), target: 1, poisonRate: 0.5))
+    let relabelled = try LabeledImages(
+      name: "poisoned", channels: 1, height: 28, width: 28, classes: 10, pixels: source.pixels,
+      labels: poison.labels)
+    var record = try PoisonRecord(poison, source: source, poisoned: relabelled, dataset: .folder)
+    #expect(record.options == "--dataset folder --grey --image-size 28")
+    let path = scratch.path + "/set"
+    try OutputFolder.write(to: path) { try DatasetKind.folder.write(relabelled, split: .train, to: $0) }
+    func read(_ options: DatasetOptions = DatasetOptions(imageSize: 28, isGrey: true)) throws -> LabeledImages
+    {
+      try DatasetKind.folder.load(directory: path, split: .train, options: options)
+    }
+    let right = try read()
+    let truth = try record.poisonedSet(right, as: .folder, path: "a.json")
+    #expect(truth.labels == right.labels)
+    for options in [
+      DatasetOptions(), DatasetOptions(imageSize: 28), DatasetOptions(imageSize: 32, isGrey: true),
+    ] {
+      let wrong = try read(options)
+      expectError(.usage, "1x28x28", "\(wrong.channels)x\(wrong.height)x\(wrong.width)", record.options) {
+        _ = try record.poisonedSet(wrong, as: .folder, path: "a.json")
+      }
+    }
+    expectError(.usage, record.options) { _ = try record.poisonedSet(right, as: .mnist, path: "a.json") }
+    var pixels = right.pixels
+    pixels[0] ^= 1
+    let changed = try LabeledImages(
+      name: "changed", channels: 1, height: 28, width: 28, classes: 10, pixels: pixels, labels: right.labels)
+    expectError(.badData, "a.json", "checksum", right.checksum) {
+      _ = try record.poisonedSet(changed, as: .folder, path: "a.json")
+    }
+
+    // As older versions wrote it.
+    (record.channels, record.image_size, record.data_checksum) = (nil, nil, nil)
+    let text = try record.encoded(with: AttackFile(BadNet(), target: 1), in: scratch.path)
+    #expect(!text.contains("data_checksum") && !text.contains("channels"))
+    let older = try AttackFile.load(scratch.write("older.json", text)).record
+    #expect(older?.options == "--dataset folder")
+    #expect(try older?.poisonedSet(changed, as: .folder, path: "older.json") == truth)
+  }
+
+  @Test func sizesThatNeedNoOption() throws {
+    func options(_ kind: DatasetKind) throws -> String {
+      let source = try Self.images(kind, 20, classes: kind == .gtsrb ? 43 : 10)
+      let poison = PoisonedSet(roles: source.labels.map { _ in .clean }, labels: source.labels)
+      return try PoisonRecord(poison, source: source, poisoned: source, dataset: kind).options
+    }
+    #expect(try options(.mnist) == "--dataset mnist")
+    #expect(try options(.cifar10) == "--dataset cifar10")
+    #expect(try options(.gtsrb) == "--dataset gtsrb")
+    #expect(try options(.folder) == "--dataset folder")
+  }
+
+  /// The truth is looked for where the images are.
+  @Test(arguments: [(DatasetKind.cifar10, "cifar-10-batches-bin"), (.gtsrb, "GTSRB"), (.mnist, "mnist/raw")])
+  func findsTheFolderThatIsRead(kind: DatasetKind, name: String) throws {
+    let scratch = try ScratchFolder()
+    let source = try Self.images(kind, 43, classes: kind == .gtsrb ? 43 : 10)
+    let path = scratch.path + "/" + name
+    try OutputFolder.write(to: path) { try kind.write(source, split: .train, to: $0) }
+    #expect(try kind.folder(in: path, split: .train) == path)
+    #expect(try kind.folder(in: scratch.path, split: .train) == path)
+    expectError(.missingInput, "nothing") {
+      _ = try kind.folder(in: scratch.path + "/nothing", split: .train)
+    }
   }
 
   /// Classes that nothing is left of keep their numbers.
@@ -77,15 +155,21 @@ import Testing
     let source = try Self.images(kind, 30, classes: kind == .gtsrb ? 43 : 15).subset([1, 2, 3])
     let path = scratch.path + "/set"
     try OutputFolder.write(to: path) { try kind.write(source, split: .train, to: $0) }
+    // File managers leave such files wherever somebody looks.
+    try scratch.write(
+      kind == .gtsrb ? "set/Final_Training/Images/00000/.DS_Store" : "set/train/00/.DS_Store", "")
     let read = try kind.load(directory: path, split: .train)
     #expect(read.classes == source.classes)
     #expect(read.labels == source.labels.sorted())
+    guard kind == .gtsrb else { return }
+    try scratch.write("set/Final_Training/Images/00000/000009.ppm", "")
+    expectError(.badData, "GT-00000.csv", "no image") { _ = try kind.load(directory: path, split: .train) }
   }
 
   @Test func refusesRecordsOfOtherSets() throws {
     let source = try Self.images(.mnist, 20, classes: 10)
     let poison = try PoisonedSet(source, AttackFile(BadNet(), target: 1, poisonRate: 0.5))
-    let record = PoisonRecord(poison, source: source, order: Array(0..<20), dataset: .mnist)
+    let record = try PoisonRecord(poison, source: source, poisoned: source, dataset: .mnist)
     func expectRefused(_ labels: [Int32], _ change: (inout PoisonRecord) -> Void = { _ in }) {
       var record = record
       change(&record)
@@ -115,5 +199,27 @@ import Testing
     expectError(.cannotCreate, "file") { try OutputFolder.write(to: scratch.path + "/full/file") { _ in } }
     try OutputFolder.write(to: scratch.path + "/new") { try $0.write([7], to: "a") }
     #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.path + "/new") == ["a"])
+  }
+
+  /// A link's folder is filled, and the link stays one.
+  @Test func followsLinks() throws {
+    let scratch = try ScratchFolder()
+    let files = FileManager.default
+    let (link, folder) = (scratch.path + "/link", scratch.path + "/elsewhere/empty")
+    try files.createSymbolicLink(atPath: link, withDestinationPath: folder)
+    expectError(.cannotCreate, "link", "does not exist") { try OutputFolder.checkIsFree(link) }
+    expectError(.cannotCreate, "link", "does not exist") { try OutputFolder.checkIsFree(link + "/") }
+    try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    try OutputFolder.write(to: link) { try $0.write([7], to: "a") }
+    #expect(try files.destinationOfSymbolicLink(atPath: link) == folder)
+    #expect(try files.contentsOfDirectory(atPath: folder) == ["a"])
+    #expect(try files.contentsOfDirectory(atPath: scratch.path).sorted() == ["elsewhere", "link"])
+  }
+
+  @Test func knowsMountPoints() throws {
+    let scratch = try ScratchFolder()
+    #expect(!OutputFolder.isMountPoint(URL(fileURLWithPath: scratch.path)))
+    #expect(OutputFolder.isMountPoint(URL(fileURLWithPath: "/proc")))
+    #expect(OutputFolder.isMountPoint(URL(fileURLWithPath: "/")))
   }
 }

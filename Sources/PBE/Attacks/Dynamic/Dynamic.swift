@@ -1,4 +1,3 @@
-import Foundation
 import Kernels
 
 /// The input-aware attack: two generators make each image's own pattern and mask (Nguyen and Tran, "Input-aware dynamic
@@ -50,13 +49,10 @@ public struct Dynamic: Attack {
       diversity: try values.decodeIfPresent(Float.self, forKey: .diversity) ?? 1)
   }
 
-  public func resolvingPaths(from directory: String) -> Dynamic {
-    var result = self
-    if let generators, !generators.hasPrefix("/") {
-      result.generators =
-        URL(fileURLWithPath: directory).appendingPathComponent(generators).standardizedFileURL.path
-    }
-    return result
+  public func changingFiles(_ change: (_ key: String, _ path: String) throws -> String) rethrows -> Dynamic {
+    var attack = self
+    attack.generators = try generators.map { try change("generators", $0) }
+    return attack
   }
 
   /// New generators for images of a shape, on a device, all zero. Throws `badData` when a parameter doesn't fit.

@@ -83,10 +83,11 @@ struct EraseCommand: ParsableCommand {
     let paths = files
     let (backend, log) = try common.open(resuming: resume ? paths.checkpoint : nil)
     let test = try data.test()
-    let file = try model.load(for: test)
     let attackFile = try attack.map { try AttackFile.load($0) } ?? data.poisonedAttack()
     // Read before the long work begins: a missing or damaged file is known at once.
     let set = try trainingSet(attackFile, test)
+    // After the set: a poisoned one tells which options it is to be read with, the model only that these are wrong.
+    let file = try model.load(for: test)
     let relapse = try relapseSet(set)
     let plan = defense.plan(flips: data.flips, seed: common.seed)
     let settings = ErasureSettings(
