@@ -108,9 +108,11 @@ public struct Identification: Sendable {
 
   /// The same after a look at labels of which the purified model has seen nothing, so that it disputes all of their images.
   /// Where one of a label's two groups is the trigger's, by the answers and by what was found, its odds count as well;
-  /// otherwise nothing of that label counts: what was found may be the label itself.
+  /// otherwise nothing of that label counts: what was found may be the label itself. If that is so of all of them, nothing
+  /// counts at all, as what was found of other labels may only look like theirs.
   func examining(_ splits: [LabelSplit], labels: [Int32]) -> Identification {
     var scores = scores
+    var isTrigger = false
     for split in splits {
       let odds = split.triggerLogOdds(answers)
       func isFound(_ side: Bool, _ odds: [Double]) -> Bool {
@@ -118,11 +120,13 @@ public struct Identification: Sendable {
         return 2 * group.count { suggested[split.images[$0]] } > group.count
       }
       if let odds, isFound(true, odds), !isFound(false, odds) {
+        isTrigger = true
         for (image, odds) in zip(split.images, odds) { scores[image] = max(scores[image], odds) }
       } else {
         for image in split.images { scores[image] = -Self.certain }
       }
     }
+    if !isTrigger { scores = scores.map { _ in -Self.certain } }
     return Identification(scores, labels, answers: answers, isDisputed: isDisputed)
   }
 

@@ -190,6 +190,8 @@ struct IdentificationTests {
     #expect(examined(most, split) == made.truth && examined(most, turned) == made.truth)
     let label = made.labels.map { $0 == 2 }
     #expect(!examined(label, split).contains(true), "the label itself was found")
+    let alike = label.indices.map { label[$0] || $0 % 50 == 0 }
+    #expect(!examined(alike, split).contains(true), "and images of others that look like it")
     let clean = zip(label, made.truth).map { $0 && !$1 }
     #expect(!examined(clean, split).contains(true), "what was found is not the trigger's group")
     let odd = LabelSplit(label: 2, images: images, logOdds: images.map { $0 / 5 % 3 == 0 ? 9 : -9 })
