@@ -34,6 +34,12 @@ extension CommandTests {
       // The folder may be moved: the attack names its generators relative to itself.
       try FileManager.default.moveItem(atPath: folder["infected"], toPath: folder["moved"])
       let (model, attack) = (folder["moved/model.safetensors"], folder["moved/attack.json"])
+      // They are trained already.
+      try Program.fail(
+        64, ["--mask-epochs"],
+        ["infect"] + victim.data + [
+          "--attack", attack, "--mask-epochs", "1", "--device", "cpu", "--output", folder["o"],
+        ])
       let evaluated = try Program.succeed(
         ["evaluate", model] + victim.data + ["--attack", attack, "--device", "cpu", "--json"]
       ).json()

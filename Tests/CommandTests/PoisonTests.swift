@@ -60,6 +60,8 @@ extension CommandTests {
       let known = try Program.succeed(erase + data + ["--output", folder["known"]]).json()
       _ = try Program.succeed(
         erase + victim.data + ["--attack", folder["b/attack.json"], "--output", folder["loaded"]])
+      try Program.fail(
+        64, ["--poisoned", "attack.json"], erase + data + ["--poisoned", "--output", folder["o"]])
       try FileManager.default.removeItem(atPath: folder["set/attack.json"])
       let unknown = try Program.succeed(erase + data + ["--output", folder["unknown"]]).json()
       for name in ["loaded", "unknown"] {

@@ -40,8 +40,7 @@ extension CommandTests {
       ["--learning-rate", "nan"], ["--learning-rate", "inf"], ["--learning-rate=-1"],
       ["--learning-rate", "1e-300"],
       ["--momentum", "nan"], ["--momentum", "1"], ["--weight-decay", "inf"], ["--weight-decay", "nan"],
-      ["--rotation", "nan"], ["--rotation", "inf"], ["--crop-probability", "nan"], ["--crop-padding", "65"],
-      ["--flip-probability", "2"], ["--poison-rate", "nan"], ["--poison-rate", "2"], ["--target=-1"],
+      ["--poison-rate", "nan"], ["--poison-rate", "2"], ["--target=-1"],
       ["--target", "9223372036854775808"], ["--limit", "0"], ["--limit=-1"], ["--test-limit", "0"],
       ["--epochs", "0"],
       ["--batch", "0"], ["--batch", "65537"], ["--width", "0"], ["--width", "9223372036854775807"],
@@ -67,6 +66,8 @@ extension CommandTests {
       ["--method", "aft", "--clean", "somewhere", "--limit", "5"], ["--method", "x"],
       ["--mean", "0.5", "--std", "0.5"], ["--nesterov", "--momentum", "0"],
       ["--method", "aft", "--poisoned"], ["--no-augment", "--crop-padding", "2"],
+      ["--rotation", "nan"], ["--rotation", "inf"], ["--crop-probability", "nan"], ["--crop-padding", "65"],
+      ["--flip-probability", "2"],
     ])
     func numbersOfErase(options: [String]) throws {
       try Program.fail(64, [], victim.erase + ["--output", folder["o"]] + options)

@@ -11,10 +11,10 @@ public struct InspectionRecord: Sendable, Codable {
     public let mode: AttackMode
     /// The target label of an all-to-one attack.
     public let target: Int?
-    /// CRC-32 of its whole description, in which the trigger is.
+    /// CRC-32 of its whole description, in which the trigger is, by the contents of its files.
     public let checksum: String?
 
-    /// Takes it from the attack's description. Throws `internal` when that can't be encoded.
+    /// Takes it from the attack's description. Throws `missingInput` when one of its files can't be read.
     public init(_ file: AttackFile) throws {
       var sum = Checksum()
       sum.update(Array(try file.identity().utf8))

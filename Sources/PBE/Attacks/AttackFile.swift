@@ -138,6 +138,30 @@ public struct AttackFile: Sendable {
   /// The attack as JSON with sorted keys, without ``record``. Paths are made absolute, so that the file may lie anywhere;
   /// but those of files in `folder` relative to it, so that it may be moved together with them.
   public func encoded(in folder: String? = nil) throws -> String {
+    let prefix = folder.map { URL(fileURLWithPath: $0).standardizedFileURL.path + "/" }
+    return try encoded(
+      resolved.changingFiles { _, path in
+        if let prefix, path.hasPrefix(prefix) { return String(path.dropFirst(prefix.count)) }
+        return path
+      })
+  }
+
+  /// The same with the CRC-32 of each file instead of its path: equal for attacks that do the same, wherever their files lie.
+  /// Throws `missingInput` when one of them can't be read.
+  public func identity() throws -> String {
+    try encoded(
+      resolved.changingFiles { _, path in
+        let remedy = "put the attack's file back"
+        return
+          "CRC-32 \(Checksum.hex(of: try InputFile.read(path, limit: Checkpoint.sizeLimit, remedy: remedy)))"
+      })
+  }
+
+  /// The attack with absolute paths.
+  private var resolved: any Attack { attack.resolvingPaths(from: FileManager.default.currentDirectoryPath) }
+
+  /// The attack as JSON, its files named as `attack` has them.
+  private func encoded(_ attack: any Attack) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     let header = Header(
@@ -146,14 +170,7 @@ public struct AttackFile: Sendable {
     func object(_ value: some Encodable) throws -> [String: Any] {
       try JSONSerialization.jsonObject(with: encoder.encode(value)) as? [String: Any] ?? [:]
     }
-    var written = attack.resolvingPaths(from: FileManager.default.currentDirectoryPath)
-    if let folder {
-      let prefix = URL(fileURLWithPath: folder).standardizedFileURL.path + "/"
-      written = written.changingFiles { _, path in
-        path.hasPrefix(prefix) ? String(path.dropFirst(prefix.count)) : path
-      }
-    }
-    let merged = try object(written).merging(object(header)) { $1 }
+    let merged = try object(attack).merging(object(header)) { $1 }
     let data = try JSONSerialization.data(
       withJSONObject: merged, options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes])
     return String(decoding: data, as: UTF8.self) + "\n"

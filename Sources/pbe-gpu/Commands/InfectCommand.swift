@@ -55,7 +55,7 @@ struct InfectCommand: ParsableCommand {
   @Option(help: "The input normalisation's standard deviations per channel.")
   var std: NumberList?
 
-  @Option(help: "The folder to write to.")
+  @Option(help: "The folder to write to. The results of an earlier run there are replaced.")
   var output: String
 
   @Flag(help: "Go on from the checkpoint in --output. Without one, start; when all is done, do nothing.")

@@ -34,7 +34,7 @@ struct EraseCommand: ParsableCommand {
       "The training images carry their triggers already, unknown to everybody: --attack is to score by only.")
   var poisoned = false
 
-  @Option(help: "The folder to write to.")
+  @Option(help: "The folder to write to. The results of an earlier run there are replaced.")
   var output: String
 
   @Option(
