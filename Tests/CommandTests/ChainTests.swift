@@ -142,11 +142,16 @@ extension CommandTests {
       for (options, name) in [
         (["--epochs", "3"], "--epochs"), (["--keep-rates", "0.5"], "--keep-rates"),
         (["--method", "aft", "--initial-fraction", "0.1"], "--initial-fraction"),
+        (["--method", "aft", "--recipe", "paper", "--keep-rates", "0.5"], "--keep-rates"),
+        (["--method", "aft", "--recipe", "paper", "--adversarial-batches", "1"], "--adversarial-batches"),
+        (["--method", "aft", "--epochs", "3"], "--epochs"),
+        (["--method", "aft", "--adversarial-epochs", "1"], "--adversarial-epochs"),
+        (["--method", "aft", "--without", "band"], "--without"),
+        (["--method", "aft", "--clip"], "adversarial"),
         (["--method", "ft-sam", "--adversarial-epochs", "1"], "--adversarial-epochs"),
         (["--epsilon", "8"], "adversarial examples"),
-        (["--method", "distillation", "--clip"], "adversarial"),
-        (["--method", "distillation", "--recipe", "auto"], "--recipe"),
-        (["--clean", folder.path], "--clean"), (["--method", "aft", "--recipe", "auto"], "--recipe"),
+        (["--method", "ft-sam", "--clip"], "adversarial"),
+        (["--method", "fine-tuning", "--recipe", "auto"], "--recipe"), (["--clean", folder.path], "--clean"),
         (["--recipe", "paper", "--without", "band"], "--without"),
       ] {
         try Program.fail(64, [name], erase + options)

@@ -91,10 +91,13 @@ extension CommandTests {
       ["--recipe", "auto", "--learning-rate", "0.002", "--device", "cpu"],
       ["--recipe", "auto", "--learning-rate", "0.002", "--device", "opencl"],
       ["--recipe", "paper", "--epochs", "2", "--device", "cpu"],
-      ["--method", "aft", "--epochs", "6", "--clean-fraction", "0.5", "--device", "cpu"],
+      [
+        "--method", "aft", "--recipe", "paper", "--epochs", "6", "--clean-fraction", "0.5", "--device", "cpu",
+      ],
       ["--method", "fine-pruning", "--epochs", "6", "--clean-fraction", "0.5", "--device", "cpu"],
       ["--method", "ft-sam", "--epochs", "6", "--clean-fraction", "0.5", "--device", "cpu"],
-      ["--method", "distillation", "--epochs", "4", "--clean-fraction", "0.5", "--device", "cpu"],
+      ["--method", "aft", "--clean-fraction", "0.1", "--device", "cpu"],
+      ["--method", "aft", "--clean-fraction", "0.1", "--device", "opencl"],
     ])
     func interruptedErasure(options: [String]) throws {
       let whole = try Program.succeed(erase("whole", options))
@@ -134,7 +137,7 @@ extension CommandTests {
     @Test(arguments: [
       ["--recipe", "auto", "--learning-rate", "0.002"], ["--recipe", "paper", "--epochs", "1"],
       ["--method", "fine-tuning", "--epochs", "2", "--clean-fraction", "0.5"],
-      ["--method", "distillation", "--epochs", "2", "--clean-fraction", "0.5"],
+      ["--method", "aft", "--clean-fraction", "0.1"],
     ])
     func stoppedAtTheEnd(options: [String]) throws {
       let options = options + ["--device", "cpu"]

@@ -34,13 +34,13 @@ struct Victim {
   }
 
   /// The arguments of a short erasing, but for the method and the output.
-  var erase: [String] { erase(by: "pbe") + ["--recipe", "paper"] }
+  var erase: [String] { erase(by: "pbe") }
 
-  /// The same for one of the methods.
+  /// The same for one of the methods; of two recipes the paper's.
   func erase(by method: String) -> [String] {
     ["erase", model] + data + [
       "--device", "cpu", "--json", "--method", method, "--epochs", "1", "--seed", "3",
-    ]
+    ] + (["pbe", "aft"].contains(method) ? ["--recipe", "paper"] : [])
   }
 
   /// The arguments of an evaluation.

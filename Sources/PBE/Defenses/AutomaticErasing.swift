@@ -173,7 +173,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       .badData,
       "the shrunk model learned the answers to \(Int(100 * share))% of \(labels.count) training images again, "
         + "too few to tell poisoned images by", at: "step \(witnessSteps)/\(epochs.count)",
-      remedy: "use more training images, or some clean ones with --method aft or --method distillation")
+      remedy: "use more training images, or some clean ones with --method aft")
   }
 
   /// Epochs of a step on so many images.

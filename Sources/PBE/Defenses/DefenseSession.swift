@@ -114,9 +114,11 @@ public final class DefenseSession {
 
   /// A trainer of the model, with an optimizer at rest. The session trains with the last one made.
   func makeTrainer(
-    _ data: DeviceImages, _ settings: TrainingSettings, masks: [WeightMask] = [], teacher: Teacher? = nil
+    _ data: DeviceImages, _ settings: TrainingSettings, masks: [WeightMask] = [], teacher: Teacher? = nil,
+    perturbations: Tensor? = nil
   ) throws -> Trainer {
-    let trainer = try Trainer(weights, data: data, settings: settings, masks: masks, teacher: teacher)
+    let trainer = try Trainer(
+      weights, data: data, settings: settings, masks: masks, teacher: teacher, perturbations: perturbations)
     self.trainer = trainer
     trainers += 1
     return trainer
@@ -219,6 +221,24 @@ public final class DefenseSession {
     remembered[name] = numbers
     note(.values(name: name, seconds: seconds))
     return (numbers, seconds)
+  }
+
+  /// What an image of a search costs: a PGD step of two models.
+  static let searchCost = 4.0 / 3
+
+  /// Universal perturbations of the model as it is now.
+  func search(_ search: UniversalSearch) throws -> [Float] {
+    let scored = Int((Double(search.imageCount) * Self.searchCost / Self.scoringCost).rounded())
+    return try values("perturbations", scored: scored) {
+      let (perturbations, answered) = try search.run {
+        try report("looking for universal perturbations", Self.searchCost * Double($0))
+      }
+      done += Self.searchCost * Double(search.imageCount)
+      observer.log(
+        "universal perturbations found: with them the model answers \(String(format: "%.2f", 100 * answered))% "
+          + "of the clean images as labelled")
+      return perturbations
+    }.numbers
   }
 
   /// Changes the model otherwise than by training.

@@ -1,7 +1,8 @@
 import Kernels
 
 /// Trains a network on batches of a data set, on plain or on adversarial examples: gathering, trigger, augmentation,
-/// attack, forward, backward and update, all on the device. The one training loop of `infect`, AFT and PBE.
+/// attack, forward, backward and update, all on the device. The one training loop of `infect`, AFT and PBE. Adversarial
+/// examples are PGD's, or the images of which the first half carries universal perturbations.
 public final class Trainer {
   /// What one epoch did.
   public struct Epoch: Sendable {
@@ -30,7 +31,8 @@ public final class Trainer {
   private struct Plan {
     let load: any Executable
     let start: any Executable
-    let pgd: any Executable
+    /// `nil` where the perturbations are universal.
+    let pgd: (any Executable)?
     let clean: any Executable
     let adversarial: any Executable
   }
@@ -42,6 +44,7 @@ public final class Trainer {
   public let settings: TrainingSettings
   private let masks: [WeightMask]
   private let teacher: Teacher?
+  private let perturbations: Tensor?
   /// Whether it learns a teacher's answers.
   var isTaught: Bool { teacher != nil }
   let optimizer: Optimizer
@@ -53,12 +56,19 @@ public final class Trainer {
   /// How far it is; random numbers are keyed by it, also across changes of the extra set.
   public internal(set) var position = Position()
 
-  /// Creates a trainer; `masks` are put on the parameters after each step, and `teacher` is learned from where no step is
-  /// sharpness-aware. Throws `device` when there is not enough memory.
+  /// Creates a trainer. Throws `device` when there is not enough memory.
+  ///
+  /// - Parameters:
+  ///   - masks: put on the parameters after each step.
+  ///   - teacher: learned from where no step is sharpness-aware; it answers the images as they were before they became
+  ///     adversarial.
+  ///   - perturbations: float32 image (k, c, h, w), added to the images of adversarial examples in turn, within [0, 1];
+  ///     `nil` for PGD. Half of each batch stays plain, so that batch norm sees both together.
   public init(
     _ weights: Weights, data: DeviceImages, settings: TrainingSettings, masks: [WeightMask] = [],
-    teacher: Teacher? = nil
+    teacher: Teacher? = nil, perturbations: Tensor? = nil
   ) throws {
+    self.perturbations = perturbations
     self.weights = weights
     self.masks = masks
     self.teacher = teacher
@@ -90,7 +100,16 @@ public final class Trainer {
     load.append(.copy(Copy(input: pictures, output: load.bind(images))))
     let attack = settings.attack
     var start = Program()
-    if attack.randomStart {
+    if let perturbations {
+      let flags = try backend.makeTensor(
+        (0..<batch).map { Int32($0 < batch / 2 ? 1 : 0) }, shape: Shape(batch, 1))
+      start.append(
+        .applyTrigger(
+          ApplyTrigger(
+            input: start.bind(images), pattern: start.bind(perturbations),
+            mask: start.bind(try UniversalSearch.wholeImages(perturbations.shape, on: backend)),
+            flags: start.bind(flags), output: start.bind(example), kind: .additive, clip: true)))
+    } else if attack.randomStart {
       let noise = start.temporary(images.shape)
       start.append(
         .randomUniform(
@@ -106,22 +125,25 @@ public final class Trainer {
       guard settings.sam_radius > 0 else {
         return try Plans.train(
           weights, images: input, labels: labels, samples: samples, totals: totals, optimizer: optimizer,
-          seed: settings.seed, smoothing: settings.label_smoothing, teacher: teacher, masks: masks)
+          seed: settings.seed, smoothing: settings.label_smoothing, teacher: teacher, question: images,
+          masks: masks)
       }
       return try Plans.sharpnessAwareTrain(
         weights, images: input, labels: labels, samples: samples, totals: totals, optimizer: optimizer,
         radius: settings.sam_radius, adaptive: settings.sam_adaptive, seed: settings.seed,
         smoothing: settings.label_smoothing, masks: masks)
     }
-    let compiled = try backend.compile([
-      load, start,
-      Plans.pgdStep(
-        weights, adversarial: example, origin: images, labels: labels, samples: samples, totals: attackTotals,
-        attack: attack),
-      train(images), train(example),
-    ])
+    var programs = [load, start, try train(images), try train(example)]
+    if perturbations == nil {
+      programs.append(
+        try Plans.pgdStep(
+          weights, adversarial: example, origin: images, labels: labels, samples: samples,
+          totals: attackTotals, attack: attack))
+    }
+    let compiled = try backend.compile(programs)
     let plan = Plan(
-      load: compiled[0], start: compiled[1], pgd: compiled[2], clean: compiled[3], adversarial: compiled[4])
+      load: compiled[0], start: compiled[1], pgd: compiled.count > 4 ? compiled[4] : nil, clean: compiled[2],
+      adversarial: compiled[3])
     plans[batch] = plan
     return plan
   }
@@ -163,7 +185,7 @@ public final class Trainer {
       try plan.load.run(parameters)
       if isAdversarial(step, count) {
         try plan.start.run(parameters)
-        for _ in 0..<settings.attack.steps { try plan.pgd.run(parameters) }
+        if let pgd = plan.pgd { for _ in 0..<settings.attack.steps { try pgd.run(parameters) } }
         try plan.adversarial.run(parameters)
       } else {
         try plan.clean.run(parameters)

@@ -60,20 +60,21 @@ public enum Plans {
   ///   - totals: float32 vector of 2: sum of losses and count of correct answers, added to.
   ///   - smoothing: the share of the target that all classes get alike (``SoftmaxCrossEntropy/smoothing``).
   ///   - teacher: whose answers are learned beside the labels.
+  ///   - question: the images that the teacher answers; `nil` for `images`.
   ///   - masks: put on the parameters after the update. The step itself takes them as they are: ``mask(_:_:)`` comes
   ///     before the first.
   ///   - start: operators that come first.
   public static func train(
     _ weights: Weights, images: Tensor, labels: Tensor, samples: Tensor, totals: Tensor, optimizer: Optimizer,
-    seed: UInt64, smoothing: Float = 0, teacher: Teacher? = nil, masks: [WeightMask] = [],
-    appendingTo start: Program = Program()
+    seed: UInt64, smoothing: Float = 0, teacher: Teacher? = nil, question: Tensor? = nil,
+    masks: [WeightMask] = [], appendingTo start: Program = Program()
   ) throws -> Program {
     let batch = Batch(images: images, labels: labels, samples: samples)
     var program = start
     let sums = program.bind(totals)
     try gradients(
       weights, of: batch, totals: sums, optimizer, seed: seed, smoothing: smoothing, teacher: teacher,
-      in: &program)
+      question: question, in: &program)
     optimizer.update(weights, in: &program)
     try put(masks, on: weights, in: &program)
     return program
@@ -143,9 +144,10 @@ public enum Plans {
   /// Forward in training mode and backward into every parameter; `totals` is added to.
   private static func gradients(
     _ weights: Weights, of batch: Batch, totals: Value, _ optimizer: Optimizer, seed: UInt64,
-    smoothing: Float, teacher: Teacher? = nil, updatesStatistics: Bool = true, in program: inout Program
+    smoothing: Float, teacher: Teacher? = nil, question: Tensor? = nil, updatesStatistics: Bool = true,
+    in program: inout Program
   ) throws {
-    let lesson = try teacher.map { try $0.lesson(on: batch.images, in: &program) }
+    let lesson = try teacher.map { try $0.lesson(on: question ?? batch.images, in: &program) }
     let samples = program.bind(batch.samples)
     var lowering = Lowering(
       weights, mode: .training, batch: batch.images.shape.n, program: program, samples: samples, seed: seed,

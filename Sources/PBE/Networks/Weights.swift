@@ -140,6 +140,9 @@ public enum RandomPurpose {
   static let relapse: UInt32 = 9
   /// The initial values that ``Weights/shrink(keeping:seed:)`` mixes in.
   static let perturbation: UInt32 = 12
+  /// The order of the images in a search for universal perturbations, and its random starts.
+  static let universalSearch: UInt32 = 13
+  static let universalStart: UInt32 = 14
   /// ``Augment`` uses this one and the next.
   static let augmentation: UInt32 = 10
   /// The input-aware attack's generators: initial values, and the order of the images of each role.

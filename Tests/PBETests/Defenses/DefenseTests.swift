@@ -32,10 +32,10 @@ extension DeviceTests {
       }
 
       @discardableResult
-      func train(epochs: Int) throws -> [Trainer.Epoch] {
+      func train(epochs: Int, on images: DeviceImages? = nil) throws -> [Trainer.Epoch] {
         var settings = TrainingSettings()
         settings.batch = 64
-        let trainer = try Trainer(weights, data: images, settings: settings)
+        let trainer = try Trainer(weights, data: images ?? self.images, settings: settings)
         return try (0..<epochs).map { _ in
           try trainer.epoch(
             on: Array(0..<training.count), learningRate: { _, _ in 0.05 })
@@ -334,26 +334,97 @@ extension DeviceTests {
           == [0, 1, 2, 3, 4, 8, 9])
     }
 
-    /// Distillation from clean images erases, and keeps the accuracy; the same numbers on each run.
+    /// With some clean images the backdoor goes and the accuracy stays; the same numbers on each run.
     @Test(arguments: TestDevices.usable.indices)
-    func selfDistillation(_ device: Int) throws {
+    func automaticFineTuning(_ device: Int) throws {
       let backend = TestDevices.usable[device]
       let clean = try DeviceImages(barImages(80, seed: 3), on: backend)
       func run() throws -> ([StepReport], [Float], Metrics, Metrics) {
         let victim = try Victim(on: backend)
         try victim.train(epochs: 6)
         let before = try victim.metrics()
-        var defense = SelfDistillation()
+        var defense = AutomaticFineTuning()
         defense.tuning.batch = 16
-        defense.tuning.learning_rate = 0.02
+        defense.learning_rates[1] = 0.02
+        var shares: [Double] = []
+        var observer = DefenseObserver()
+        observer.progress = { _, share in shares.append(share) }
         let steps = try defense.run(
-          DefenseSession(victim.weights, observer: DefenseObserver()), clean: clean)
+          DefenseSession(victim.weights, observer: observer), clean: clean)
+        #expect(shares == shares.sorted() && abs((shares.last ?? 0) - 1) < 1e-6)
         return (steps, try backend.read(victim.weights.trained), before, try victim.metrics())
       }
       let (steps, weights, before, after) = try run()
-      #expect(steps.map(\.losses.count) == [10, 60])
+      #expect(steps.map(\.losses.count) == [10, 60, 10] && steps.map(\.adversarial_epochs) == [0, 0, 10])
       #expect(before.asr ?? 0 > 0.9 && after.asr ?? 1 < 0.2 && after.acc > before.acc - 0.05)
       #expect(try run().1 == weights)
+    }
+
+    /// Of two models, one infected and one not, the perturbations change the infected one's answers only, are within their
+    /// ball, and say how far they came.
+    @Test(arguments: TestDevices.usable.indices)
+    func universalSearch(_ device: Int) throws {
+      let backend = TestDevices.usable[device]
+      let (infected, clean) = (try Victim(on: backend), try Victim(on: backend))
+      try infected.train(epochs: 6)
+      try clean.train(epochs: 6, on: DeviceImages(clean.training, on: backend))
+      let images = try barImages(80, seed: 3)
+      var tuning = TrainingSettings()
+      tuning.batch = 16
+      var settings = UniversalPerturbations()
+      settings.count = 2
+      let search = try UniversalSearch(
+        infected.weights, witness: clean.weights, data: DeviceImages(images, on: backend), tuning: tuning,
+        settings: settings)
+      var done: [Int] = []
+      let (found, answered) = try search.run { done.append($0) }
+      #expect(done.last == search.imageCount && search.imageCount == 120 * 16)
+      let size = found.count / 2
+      for part in [found.prefix(size), found.suffix(size)] {
+        let length = part.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        #expect(length > 1 && length < 3.0001)
+      }
+      #expect(found.prefix(size) != found.suffix(size), "each has a start of its own")
+      #expect(try search.run().perturbations == found)
+      #expect(answered < 0.5)
+    }
+
+    /// Half of each batch carries the perturbations; the teacher answers all of it without them. So even the infected model
+    /// can teach that its trigger means nothing.
+    @Test(arguments: TestDevices.usable.indices)
+    func universalExamples(_ device: Int) throws {
+      let backend = TestDevices.usable[device]
+      let victim = try Victim(on: backend)
+      try victim.train(epochs: 6)
+      let infected = try victim.weights.values()
+      let images = try barImages(160, seed: 3)
+      let shape = Shape(1, images.channels, images.height, images.width)
+      func train(_ perturbation: [Float], epochs: Int) throws -> (first: Trainer.Epoch, metrics: Metrics) {
+        try victim.weights.setValues(infected)
+        let teacher = try Weights(victim.weights.graph, on: backend)
+        try teacher.setValues(infected)
+        var settings = TrainingSettings()
+        settings.batch = 32
+        let trainer = try Trainer(
+          victim.weights, data: DeviceImages(images, on: backend), settings: settings,
+          teacher: Teacher(teacher, labelShare: 0),
+          perturbations: backend.makeTensor(perturbation, shape: shape, role: .image))
+        let done = try (0..<epochs).map { _ in
+          try trainer.epoch(
+            on: Array(0..<160), isAdversarial: { _, _ in true }, learningRate: { _, _ in 0.002 })
+        }
+        return (done[0], try victim.metrics())
+      }
+      let none = [Float](repeating: 0, count: shape.count)
+      var trigger = none
+      for (row, column) in [(5, 5), (5, 6), (6, 5), (6, 6)] { trigger[row * images.width + column] = 1 }
+      let (kept, erased) = (try train(none, epochs: 6), try train(trigger, epochs: 6))
+      let (left, gone) = (try #require(kept.metrics.asr), try #require(erased.metrics.asr))
+      #expect(left > gone + 0.4 && gone < 0.2, "\(kept) \(erased)")
+      #expect(erased.metrics.acc > 0.9 && kept.first.accuracy > 0.9)
+      // A quarter of the images is the target's anyway.
+      let white = try train([Float](repeating: 1, count: shape.count), epochs: 1).first.accuracy
+      #expect(white > 0.5 && white < 0.8, "half of the images are white")
     }
 
     /// The last batch of a data set is rarely full.

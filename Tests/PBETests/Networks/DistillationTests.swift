@@ -10,7 +10,9 @@ extension DeviceTests {
     private typealias Setting = SharpnessTests.Setting
 
     /// One step of training with a teacher of other weights; what the student becomes.
-    private func step(_ setting: Setting, labelShare: Float?) throws -> [[Float]] {
+    private func step(
+      _ setting: Setting, labelShare: Float?, question: Tensor? = nil
+    ) throws -> [[Float]] {
       let start = try setting.trained()
       let other = try Weights(setting.weights.graph, on: setting.backend)
       try other.initialise(seed: 8)
@@ -19,7 +21,7 @@ extension DeviceTests {
         Plans.train(
           setting.weights, images: setting.images, labels: setting.labels, samples: setting.samples,
           totals: setting.totals, optimizer: Optimizer(setting.weights), seed: 5,
-          teacher: labelShare.map { Teacher(other, temperature: 4, labelShare: $0) })
+          teacher: labelShare.map { Teacher(other, temperature: 4, labelShare: $0) }, question: question)
       ])[0]
       try plan.run(SharpnessTests.parameters)
       #expect(try other.values() == before, "a teacher stays as it is")
@@ -37,7 +39,14 @@ extension DeviceTests {
       }
       let plain = try step(setting, labelShare: nil)
       #expect(try distance(step(setting, labelShare: 1), plain) < 1e-6)
-      #expect(try distance(step(setting, labelShare: 0), plain) > 1e-3)
+      let taught = try step(setting, labelShare: 0)
+      #expect(distance(taught, plain) > 1e-3)
+      // The teacher may answer other images than the student sees.
+      let count = setting.images.shape.count
+      let grey = try setting.backend.makeTensor(
+        [Float](repeating: 0.5, count: count), shape: setting.images.shape, role: .image)
+      #expect(try step(setting, labelShare: 0, question: setting.images) == taught)
+      #expect(try distance(step(setting, labelShare: 0, question: grey), taught) > 1e-4)
     }
 
     /// Weights turn as far as the mixture says, by a seed; nothing else changes.

@@ -8,7 +8,6 @@ enum DefenseMethod: String, ExpressibleByArgument, CaseIterable, Codable {
   case fineTuning = "fine-tuning"
   case finePruning = "fine-pruning"
   case ftSAM = "ft-sam"
-  case distillation
 }
 
 /// Where the parameters of a method come from.
@@ -21,14 +20,14 @@ enum DefensePlan: Encodable {
   case paper(ProgressiveErasing)
   case automatic(AutomaticErasing)
   case cleanFineTuning(CleanFineTuning)
-  case distillation(SelfDistillation)
+  case automaticFineTuning(AutomaticFineTuning)
 
   func encode(to encoder: any Encoder) throws {
     switch self {
     case .paper(let pbe): try pbe.encode(to: encoder)
     case .automatic(let pbe): try pbe.encode(to: encoder)
     case .cleanFineTuning(let tuning): try tuning.encode(to: encoder)
-    case .distillation(let distillation): try distillation.encode(to: encoder)
+    case .automaticFineTuning(let aft): try aft.encode(to: encoder)
     }
   }
 }
@@ -40,11 +39,11 @@ struct DefenseOptions: ParsableArguments {
 
   @Option(
     help:
-      "pbe: where the parameters come from. auto is pbe-gpu's own way of erasing, paper the paper's code. Default: auto."
+      "pbe and aft: where the parameters come from. auto is pbe-gpu's own way of erasing, paper the paper's code. Default: auto."
   )
   var recipe: DefenseRecipe?
 
-  @Option(help: "The learning rate. pbe --recipe auto: of the first step; the others keep their proportion.")
+  @Option(help: "The learning rate. --recipe auto: of the first step; the others keep their proportion.")
   var learningRate: Double?
 
   @Option(
@@ -52,8 +51,7 @@ struct DefenseOptions: ParsableArguments {
   var schedule: Schedule?
 
   @Option(
-    help:
-      "Epochs: of each step (pbe --recipe paper), of the shrunk model (distillation), or in all. Not for --recipe auto."
+    help: "Epochs: of each step (pbe --recipe paper), or in all. Not for --recipe auto."
   )
   var epochs: Int?
 
@@ -94,7 +92,7 @@ struct DefenseOptions: ParsableArguments {
       "pbe --recipe auto: leave out a part, to see what it is worth; may be repeated.")
   var without: [AutomaticErasing.Part] = []
 
-  @Option(help: "aft: the first epochs, which train on adversarial examples. Default: 3.")
+  @Option(help: "aft --recipe paper: the first epochs, which train on adversarial examples. Default: 3.")
   var adversarialEpochs: Int?
 
   func validate() throws {
@@ -125,21 +123,27 @@ struct DefenseOptions: ParsableArguments {
 
   /// An option that changes nothing would be believed to.
   private func checkThatOptionsApply() throws {
-    let isAutomatic = method == .pbe && recipe != .paper
-    let isPaper = method == .pbe && recipe == .paper
+    let hasRecipes = method == .pbe || method == .aft
+    let isAutomatic = hasRecipes && recipe != .paper
+    let isPaper = hasRecipes && recipe == .paper
     let given: [(name: String, isGiven: Bool, applies: Bool, whom: String)] = [
-      ("--recipe", recipe != nil, method == .pbe, "--method pbe"),
+      ("--recipe", recipe != nil, hasRecipes, "--method pbe and --method aft"),
       ("--schedule", schedule != nil, !isAutomatic, "--recipe paper and the other methods"),
       ("--epochs", epochs != nil, !isAutomatic, "--recipe paper and the other methods"),
-      ("--initial-fraction", initialFraction != nil, isPaper, "--recipe paper"),
-      ("--keep-rates", keepRates != nil, isPaper, "--recipe paper"),
-      ("--adversarial-batches", adversarialBatches != nil, isPaper, "--recipe paper"),
-      ("--without", !without.isEmpty, isAutomatic, "--recipe auto"),
       (
-        "an option of adversarial examples", pgd.isGiven, isPaper || method == .aft,
-        "--recipe paper and --method aft"
+        "--initial-fraction", initialFraction != nil, isPaper && method == .pbe, "--method pbe --recipe paper"
       ),
-      ("--adversarial-epochs", adversarialEpochs != nil, method == .aft, "--method aft"),
+      ("--keep-rates", keepRates != nil, isPaper && method == .pbe, "--method pbe --recipe paper"),
+      (
+        "--adversarial-batches", adversarialBatches != nil, isPaper && method == .pbe,
+        "--method pbe --recipe paper"
+      ),
+      ("--without", !without.isEmpty, isAutomatic && method == .pbe, "--method pbe --recipe auto"),
+      ("an option of adversarial examples", pgd.isGiven, isPaper, "--recipe paper"),
+      (
+        "--adversarial-epochs", adversarialEpochs != nil, isPaper && method == .aft,
+        "--method aft --recipe paper"
+      ),
     ]
     for option in given where option.isGiven && !option.applies {
       throw ValidationError("\(option.name) is for \(option.whom)")
@@ -164,20 +168,24 @@ struct DefenseOptions: ParsableArguments {
       var pbe = AutomaticErasing()
       adjust(&pbe.tuning, flips: flips, seed: seed)
       pbe.without = AutomaticErasing.Part.allCases.filter(without.contains)
-      if let learningRate, let first = pbe.learning_rates.first {
-        pbe.learning_rates = pbe.learning_rates.map { $0 * Float(learningRate) / first }
-      }
+      pbe.learning_rates = scaled(pbe.learning_rates)
       return .automatic(pbe)
-    case .aft: return .cleanFineTuning(adjusted(.aft, flips: flips, seed: seed))
+    case .aft where recipe == .paper: return .cleanFineTuning(adjusted(.aft, flips: flips, seed: seed))
+    case .aft:
+      var aft = AutomaticFineTuning()
+      adjust(&aft.tuning, flips: flips, seed: seed)
+      aft.learning_rates = scaled(aft.learning_rates)
+      return .automaticFineTuning(aft)
     case .fineTuning: return .cleanFineTuning(adjusted(.fineTuning, flips: flips, seed: seed))
     case .finePruning: return .cleanFineTuning(adjusted(.finePruning, flips: flips, seed: seed))
     case .ftSAM: return .cleanFineTuning(adjusted(.ftSAM, flips: flips, seed: seed))
-    case .distillation:
-      var result = SelfDistillation()
-      adjust(&result.tuning, flips: flips, seed: seed)
-      result.epochs = epochs ?? result.epochs
-      return .distillation(result)
     }
+  }
+
+  /// The learning rates of a recipe's steps, by that of the first.
+  private func scaled(_ rates: [Float]) -> [Float] {
+    guard let learningRate, let first = rates.first else { return rates }
+    return rates.map { $0 * Float(learningRate) / first }
   }
 
   private func adjusted(_ defaults: CleanFineTuning, flips: Bool, seed: UInt64) -> CleanFineTuning {

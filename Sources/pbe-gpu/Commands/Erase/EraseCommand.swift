@@ -11,8 +11,8 @@ struct EraseCommand: ParsableCommand {
     abstract: "Erase the backdoor of a model.",
     discussion: """
       pbe (progressive backdoor erasing) needs the training set the model was made from, and no clean data; \
-      distillation, aft (adversarial fine-tuning) and the baselines fine-tuning, fine-pruning and ft-sam need clean \
-      images. Writes model.safetensors, step-N.safetensors, report.json and, for pbe, agreement.csv (which images look \
+      aft (adversarial fine-tuning) and the baselines fine-tuning, fine-pruning and ft-sam need clean images. \
+      Writes model.safetensors, step-N.safetensors, report.json and, for pbe, agreement.csv (which images look \
       poisoned) to --output; --report adds a page to look at. Without --attack the trigger stays unknown, as it is to a defender, and only accuracy is reported. \
       checkpoint.safetensors holds the state after the last epoch, or after the last step when the run was interrupted: \
       the same command with --resume goes on from it.
@@ -186,9 +186,9 @@ struct EraseCommand: ParsableCommand {
       record.steps = try tuning.run(
         session, clean: DeviceImages(images, on: backend), labels: images.labels)
       return []
-    case .distillation(let distillation):
-      record.steps = try distillation.run(
-        session, clean: DeviceImages(clean(distillation.teacher_epochs + distillation.epochs), on: backend))
+    case .automaticFineTuning(let aft):
+      record.steps = try aft.run(
+        session, clean: DeviceImages(clean(aft.epochs.reduce(0, +)), on: backend))
       return []
     case .paper(let pbe):
       outcome = try pbe.run(session, training: training(), labels: labels, isPoisoned: truth?.isPoisoned)

@@ -1,0 +1,96 @@
+import Kernels
+
+/// Adversarial fine-tuning with pbe-gpu's own recipe: erases a backdoor with some clean images. In place of adversarial
+/// examples, each for one image, it takes perturbations that are one for all images, as a trigger is.
+///
+/// - The teacher: the infected model, fine-tuned on the clean images.
+/// - The witness: the teacher, shrunk until little of it is left (``Weights/shrink(keeping:seed:)``), learns again what it
+///   knew from its own answers to them (``Distillation``). Answers to images without a trigger hardly tell what a trigger
+///   does, but they cost accuracy, too.
+/// - The repair: the infected model learns the teacher's answers to the images, and gives the same to images with
+///   perturbations that fool it and not the witness (``UniversalPerturbations``). They are looked for in the infected model,
+///   where a trigger stands out most.
+public struct AutomaticFineTuning: Sendable, Codable, Hashable {
+  /// How it trains; the learning rates are those of `learning_rates`.
+  public var tuning: TrainingSettings
+  /// Epochs of the teacher, the witness and the repair.
+  public var epochs = [10, 60, 10]
+  /// The learning rate that each of them begins with; it falls to zero along half a cosine.
+  public var learning_rates: [Float] = [0.01, 0.05, 0.003]
+  /// What the witness keeps of the teacher's weights.
+  public var keeping: Float = 0.45
+  /// The temperature of the teacher's answers.
+  public var temperature: Float = 4
+  /// What the labels count beside the teacher's answers, 0 to 1.
+  public var label_share: Float = 0.3
+  /// The perturbations that the repair trains on.
+  public var perturbations = UniversalPerturbations()
+
+  /// The defaults.
+  public init() {
+    tuning = TrainingSettings()
+    tuning.batch = 64
+    tuning.nesterov = true
+  }
+
+  /// Purifies the session's model with `clean`, which has true labels.
+  public func run(_ session: DefenseSession, clean: DeviceImages) throws -> [StepReport] {
+    session.plan(work: work(clean))
+    let weights = session.weights
+    func copy() throws -> Weights {
+      let result = try Weights(weights.graph, on: weights.backend)
+      try result.copy(from: weights)
+      return result
+    }
+    func remembered(_ name: String) throws -> Weights {
+      let result = try Weights(weights.graph, on: weights.backend)
+      try result.setValues(session.values(name) { try weights.values() }.numbers)
+      return result
+    }
+    let infected = try copy()
+    _ = try session.makeTrainer(clean, tuning)
+    var steps = [try train(session, clean, step: 0, "teacher")]
+    let teacher = Teacher(try remembered("teacher"), temperature: temperature, labelShare: label_share)
+
+    try session.change { try weights.shrink(keeping: keeping, seed: tuning.seed) }
+    _ = try session.makeTrainer(clean, tuning, teacher: teacher)
+    steps.append(try train(session, clean, step: 1, "witness"))
+    let witness = try remembered("witness")
+
+    try session.change { try weights.copy(from: infected) }
+    steps.append(try repair(session, clean, teacher, witness))
+    return steps
+  }
+
+  private func repair(
+    _ session: DefenseSession, _ clean: DeviceImages, _ teacher: Teacher, _ witness: Weights
+  ) throws -> StepReport {
+    let search = try UniversalSearch(
+      session.weights, witness: witness, data: clean, tuning: tuning, settings: perturbations)
+    try session.weights.backend.write(session.search(search), to: search.perturbations)
+    var tuning = self.tuning
+    tuning.attack.steps = 0
+    _ = try session.makeTrainer(clean, tuning, teacher: teacher, perturbations: search.perturbations)
+    return try train(session, clean, step: 2, "repair", isAdversarial: true)
+  }
+
+  private func train(
+    _ session: DefenseSession, _ clean: DeviceImages, step: Int, _ name: String, isAdversarial: Bool = false
+  ) throws -> StepReport {
+    let all = Array(0..<clean.count)
+    var report = StepReport(step: step, extraSet: all, isPoisoned: nil)
+    try session.train(
+      on: all, epochs: epochs[step], label: name, into: &report, isAdversarial: { _, _ in isAdversarial },
+      rate: { Schedule.cosine.rate(learning_rates[step], share: $0) })
+    report.adversarial_epochs = isAdversarial ? epochs[step] : 0
+    report.metrics = try session.finish(step: step)
+    return report
+  }
+
+  private func work(_ clean: DeviceImages) -> Double {
+    let taught = 1 + DefenseSession.scoringCost
+    let passes = zip(epochs, [1, taught, taught]).reduce(0) { $0 + Double($1.0) * $1.1 }
+    let looking = perturbations.steps * min(tuning.batch, clean.count)
+    return Double(clean.count) * passes + DefenseSession.searchCost * Double(looking)
+  }
+}
