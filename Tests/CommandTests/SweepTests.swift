@@ -22,8 +22,8 @@ extension CommandTests {
           attack: [badnet, blend]
           defense:
             tuning: {method: fine-tuning, clean-fraction: 0.2}
-            aft: {method: aft, clean-fraction: 0.2}
-            broken: {method: aft, clean: /nowhere}
+            aft: {method: aft, recipe: paper, clean-fraction: 0.2}
+            broken: {method: aft, recipe: paper, clean: /nowhere}
         exclude: [{attack: blend, defense: [aft, broken]}]
         steps:
           infect: {axes: [attack], options: {architecture: mnist-net, width: 4, epochs: 4, batch: 16, no-augment: true}}

@@ -226,7 +226,7 @@ public final class DefenseSession {
   /// What an image of a search costs: a PGD step of two models.
   static let searchCost = 4.0 / 3
 
-  /// Universal perturbations of the model as it is now.
+  /// The universal perturbations that a search finds.
   func search(_ search: UniversalSearch) throws -> [Float] {
     let scored = Int((Double(search.imageCount) * Self.searchCost / Self.scoringCost).rounded())
     return try values("perturbations", scored: scored) {
@@ -235,7 +235,7 @@ public final class DefenseSession {
       }
       done += Self.searchCost * Double(search.imageCount)
       observer.log(
-        "universal perturbations found: with them the model answers \(String(format: "%.2f", 100 * answered))% "
+        "universal perturbations found: with them the infected model answers \(String(format: "%.2f", 100 * answered))% "
           + "of the clean images as labelled")
       return perturbations
     }.numbers
