@@ -7,8 +7,9 @@ import Kernels
 /// - The witness: the teacher, shrunk until little of it is left (``Weights/shrink(keeping:seed:)``), learns again what it
 ///   knew from its own answers to them (``Distillation``). Answers to images without a trigger hardly tell what a trigger
 ///   does, but they cost accuracy, too.
-/// - The repair: the teacher goes on learning its own answers, also where half of the images carry perturbations that fool the
-///   infected model and not the witness (``UniversalPerturbations``). In the infected model a trigger stands out most.
+/// - The repair: the infected model learns the teacher's answers to the images, and gives the same where half of them carry
+///   perturbations that fool it and not the witness (``UniversalPerturbations``). They are looked for in the infected model,
+///   where a trigger stands out most; a repair that begins with the teacher may leave the backdoor as it is.
 public struct AutomaticFineTuning: Sendable, Codable, Hashable {
   /// How it trains; the learning rates are those of `learning_rates`.
   public var tuning: TrainingSettings
@@ -52,17 +53,16 @@ public struct AutomaticFineTuning: Sendable, Codable, Hashable {
     steps.append(try train(session, clean, step: 1, "witness"))
     let witness = try remembered("witness")
 
-    try session.change { try weights.copy(from: teacher.weights) }
-    steps.append(try repair(session, clean, infected, teacher, witness))
+    try session.change { try weights.copy(from: infected) }
+    steps.append(try repair(session, clean, teacher, witness))
     return steps
   }
 
   private func repair(
-    _ session: DefenseSession, _ clean: DeviceImages, _ infected: Weights, _ teacher: Teacher,
-    _ witness: Weights
+    _ session: DefenseSession, _ clean: DeviceImages, _ teacher: Teacher, _ witness: Weights
   ) throws -> StepReport {
     let search = try UniversalSearch(
-      infected, witness: witness, data: clean, tuning: tuning, settings: perturbations)
+      session.weights, witness: witness, data: clean, tuning: tuning, settings: perturbations)
     try session.weights.backend.write(session.search(search), to: search.perturbations)
     var tuning = self.tuning
     tuning.attack.steps = 0
