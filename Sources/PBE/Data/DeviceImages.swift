@@ -113,6 +113,18 @@ public final class DeviceImages: Sendable {
     return Batch(images: pictures, labels: Self.gather(labels, samples, in: &program), samples: samples)
   }
 
+  /// The same, and then augmented as `settings` say.
+  func load(
+    _ count: Int, rows: Tensor, augmentedBy settings: TrainingSettings, in program: inout Program
+  ) throws -> Batch {
+    var batch = try load(count, rows: rows, in: &program)
+    if let augmentation = settings.augmentation {
+      batch.images = augmentation.apply(
+        to: batch.images, samples: batch.samples, seed: settings.seed, in: &program)
+    }
+    return batch
+  }
+
   /// Images as a model gets them, with their triggers, on the host: float32 NCHW pixels in [0, 1]. Throws `device` when
   /// there is not enough memory.
   ///

@@ -64,8 +64,6 @@ public struct AutomaticFineTuning: Sendable, Codable, Hashable {
     let search = try UniversalSearch(
       session.weights, witness: witness, data: clean, tuning: tuning, settings: perturbations)
     try session.weights.backend.write(session.search(search), to: search.perturbations)
-    var tuning = self.tuning
-    tuning.attack.steps = 0
     _ = try session.makeTrainer(clean, tuning, teacher: teacher, perturbations: search.perturbations)
     return try train(session, clean, step: 2, "repair", isAdversarial: true)
   }

@@ -91,7 +91,7 @@ public final class DefenseSession {
   /// ``cost(adversarial:_:)`` and ``scoringCost``.
   func plan(work: Double) { self.work = max(1, work) }
 
-  /// What an image costs, in units of a plain training image: a PGD step is about two thirds of a training step.
+  /// What an image costs, in units of a plain training image, PGD's examples being adversarial ones: a PGD step is about two thirds of a training step.
   static func cost(adversarial: Bool, _ settings: TrainingSettings) -> Double {
     (settings.sam_radius > 0 ? 2 : 1) + (adversarial ? Double(settings.attack.steps) * 2 / 3 : 0)
   }
@@ -164,7 +164,8 @@ public final class DefenseSession {
     let steps = (indices.count + settings.batch - 1) / settings.batch
     func cost(_ step: Int) -> Double {
       Double(min(settings.batch, indices.count - step * settings.batch))
-        * (Self.cost(adversarial: isAdversarial(step), settings) + (trainer.isTaught ? Self.scoringCost : 0))
+        * (Self.cost(adversarial: isAdversarial(step) && trainer.usesPGD, settings)
+          + (trainer.isTaught ? Self.scoringCost : 0))
     }
     defer { done += (0..<steps).reduce(0) { $0 + cost($1) } }
     if let epoch = try next({ if case .epoch(let epoch) = $0 { epoch } else { nil } }) {

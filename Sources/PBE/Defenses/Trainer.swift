@@ -47,6 +47,8 @@ public final class Trainer {
   private let perturbations: Tensor?
   /// Whether it learns a teacher's answers.
   var isTaught: Bool { teacher != nil }
+  /// Whether PGD makes its adversarial examples.
+  var usesPGD: Bool { perturbations == nil }
   let optimizer: Optimizer
   private let rows: Tensor
   /// The epoch's sum of losses and number of right answers so far.
@@ -91,13 +93,10 @@ public final class Trainer {
     let samples = try backend.makeTensor(Shape(batch, 1), type: .int32)
 
     var load = Program()
-    let loaded = try data.load(batch, rows: rows, in: &load)
-    let pictures =
-      settings.augmentation?.apply(to: loaded.images, samples: loaded.samples, seed: settings.seed, in: &load)
-      ?? loaded.images
+    let loaded = try data.load(batch, rows: rows, augmentedBy: settings, in: &load)
     load.append(.copy(Copy(input: loaded.labels, output: load.bind(labels))))
     load.append(.copy(Copy(input: loaded.samples, output: load.bind(samples))))
-    load.append(.copy(Copy(input: pictures, output: load.bind(images))))
+    load.append(.copy(Copy(input: loaded.images, output: load.bind(images))))
     let attack = settings.attack
     var start = Program()
     if let perturbations {
@@ -134,7 +133,7 @@ public final class Trainer {
         smoothing: settings.label_smoothing, masks: masks)
     }
     var programs = [load, start, try train(images), try train(example)]
-    if perturbations == nil {
+    if usesPGD {
       programs.append(
         try Plans.pgdStep(
           weights, adversarial: example, origin: images, labels: labels, samples: samples,

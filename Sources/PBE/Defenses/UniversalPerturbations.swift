@@ -55,43 +55,26 @@ final class UniversalSearch {
     let centre = try backend.makeTensor([Float](repeating: 0, count: shape.count), shape: shape, role: .image)
 
     var program = Program()
-    let loaded = try data.load(batch, rows: rows, in: &program)
-    let images =
-      tuning.augmentation?.apply(to: loaded.images, samples: loaded.samples, seed: tuning.seed, in: &program)
-      ?? loaded.images
+    let loaded = try data.load(batch, rows: rows, augmentedBy: tuning, in: &program)
     let patterns = program.bind(perturbations)
     let mask = program.bind(try Self.wholeImages(shape, on: backend))
-    let examples = program.temporary(program[images].shape)
+    let examples = program.temporary(program[loaded.images].shape)
     // Unclipped: a pixel at its limit would have no gradient.
     program.append(
       .applyTrigger(
         ApplyTrigger(
-          input: images, pattern: patterns, mask: mask, output: examples, kind: .additive, clip: false)))
+          input: loaded.images, pattern: patterns, mask: mask, output: examples, kind: .additive, clip: false)
+      ))
     let gradient = program.temporary(shape)
-    let unused = program.temporary(totals.shape, role: .plain)
-    program.append(.fill(Fill(output: unused, value: 0)))
-    for (network, sign) in [(model, Float(1)), (witness, -1)] {
-      var lowering = Lowering(network, mode: .evaluation, batch: batch, program: program)
-      let logits = try lowering.forward(examples)
-      let logitsGradient = lowering.program.temporary(lowering.program[logits].shape)
-      lowering.program.append(
-        .softmaxCrossEntropy(
-          SoftmaxCrossEntropy(
-            logits: logits, labels: loaded.labels,
-            totals: network === model ? lowering.program.bind(totals) : unused,
-            logitsGradient: logitsGradient,
-            gradientScale: sign / Float(batch))))
-      var backward = BackwardPass(lowering, parameterGradients: [:], wantsInput: true)
-      let written = try backward.write(outputGradient: logitsGradient)
-      guard let imageGradient = written.inputGradient else {
-        throw PBEError(.internal, "the network does not depend on its input")
-      }
-      program = written.program
+    let unused = try backend.makeTensor(.vector(2))
+    for (network, weight, sums) in [(model, Float(1), totals), (witness, -1, unused)] {
+      let imageGradient = try Plans.inputGradient(
+        network, mode: .evaluation, images: examples, labels: loaded.labels, samples: loaded.samples,
+        totals: sums, weight: weight, in: &program)
       program.append(
         .applyTriggerGradient(
           ApplyTriggerGradient(
-            outputGradient: imageGradient, mask: mask, patternGradient: gradient,
-            accumulate: network !== model)))
+            outputGradient: imageGradient, mask: mask, patternGradient: gradient, accumulate: weight < 0)))
     }
     program.append(
       .pgdStep(

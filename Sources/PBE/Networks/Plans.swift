@@ -30,23 +30,15 @@ public enum Plans {
     attack: PGD
   ) throws -> Program {
     var program = Program()
-    let sampleValue = program.bind(samples)
-    var lowering = Lowering(
-      weights, mode: attack.usesBatchStatistics ? .training : .evaluation, batch: origin.shape.n,
-      program: program, samples: sampleValue, updatesStatistics: false)
-    let example = lowering.program.bind(adversarial)
-    let labels = lowering.program.bind(labels)
-    let gradient = try loss(&lowering, images: example, labels: labels, totals: totals)
-    var backward = BackwardPass(lowering, parameterGradients: [:], wantsInput: true)
-    let written = try backward.write(outputGradient: gradient)
-    program = written.program
-    guard let inputGradient = written.inputGradient else {
-      throw PBEError(.internal, "the network does not depend on its input")
-    }
+    let example = program.bind(adversarial)
+    let samples = program.bind(samples)
+    let gradient = try inputGradient(
+      weights, mode: attack.usesBatchStatistics ? .training : .evaluation, images: example,
+      labels: program.bind(labels), samples: samples, totals: totals, in: &program)
     program.append(
       .pgdStep(
         PGDStep(
-          adversarial: example, origin: program.bind(origin), gradient: inputGradient,
+          adversarial: example, origin: program.bind(origin), gradient: gradient,
           stepSize: attack.stepSize, epsilon: attack.epsilon, clip: attack.clip, norm: attack.norm)))
     return program
   }
@@ -167,6 +159,26 @@ public enum Plans {
     }
   }
 
+  /// The gradient of `weight` times the mean cross-entropy in the images; the network stays as it is.
+  static func inputGradient(
+    _ weights: Weights, mode: Lowering.Mode, images: Value, labels: Value, samples: Value, totals: Tensor,
+    weight: Float = 1, in program: inout Program
+  ) throws -> Value {
+    var lowering = Lowering(
+      weights, mode: mode, batch: program[images].shape.n, program: program, samples: samples,
+      updatesStatistics: false)
+    let sums = lowering.program.bind(totals)
+    let gradient = try loss(
+      &lowering, images: images, labels: labels, totals: sums, smoothing: 0, weight: weight)
+    var backward = BackwardPass(lowering, parameterGradients: [:], wantsInput: true)
+    let written = try backward.write(outputGradient: gradient)
+    program = written.program
+    guard let result = written.inputGradient else {
+      throw PBEError(.internal, "the network does not depend on its input")
+    }
+    return result
+  }
+
   /// Forward pass and the gradient of the mean cross-entropy in the logits.
   static func loss(
     _ lowering: inout Lowering, images: Value, labels: Value, totals: Tensor
@@ -177,11 +189,11 @@ public enum Plans {
 
   private static func loss(
     _ lowering: inout Lowering, images: Value, labels: Value, totals: Value, smoothing: Float,
-    lesson: Teacher.Lesson? = nil
+    lesson: Teacher.Lesson? = nil, weight: Float = 1
   ) throws -> Value {
     let logits = try lowering.forward(images)
     let gradient = lowering.program.temporary(lowering.program[logits].shape)
-    let scale = 1 / Float(lowering.batch)
+    let scale = weight / Float(lowering.batch)
     if let lesson {
       lowering.program.append(
         .distillation(

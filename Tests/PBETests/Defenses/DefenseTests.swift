@@ -360,8 +360,8 @@ extension DeviceTests {
       #expect(try run().1 == weights)
     }
 
-    /// Of two models, one infected and one not, the perturbations change the infected one's answers only, are within their
-    /// ball, and say how far they came.
+    /// Of two models, one infected and one not, the perturbations change the infected one's answers far more, are within
+    /// their ball, and say how far they came.
     @Test(arguments: TestDevices.usable.indices)
     func universalSearch(_ device: Int) throws {
       let backend = TestDevices.usable[device]
@@ -387,6 +387,15 @@ extension DeviceTests {
       #expect(found.prefix(size) != found.suffix(size), "each has a start of its own")
       #expect(try search.run().perturbations == found)
       #expect(answered < 0.5)
+      let perturbed = try DeviceImages(images, on: backend).pixels().enumerated().map {
+        $1 + found[$0 % size]
+      }
+      func accuracy(_ victim: Victim) throws -> Double {
+        let answers = try NetworkProbe(victim.weights).answers(to: perturbed).labels
+        return Double(zip(answers, images.labels).count { $0 == $1 }) / Double(images.count)
+      }
+      let (fooled, kept) = (try accuracy(infected), try accuracy(clean))
+      #expect(fooled < 0.5 && kept > fooled + 0.4, "\(fooled) \(kept)")
     }
 
     /// Half of each batch carries the perturbations; the teacher answers all of it without them. So even the infected model

@@ -158,9 +158,9 @@ public final class DynamicTrainer: EpochTrainer {
   func stepProgram() throws -> Program {
     let backend = weights.backend
     var program = Program()
-    let (images, loaded) = try load(batches.batch, in: &program)
+    let loaded = try load(batches.batch, in: &program)
     // The same rows with the same random numbers: the same images again.
-    let (inputs, _) = try load(batches.patterns, in: &program)
+    let inputs = try load(batches.patterns, in: &program).images
     var generator = Lowering(
       generators.pattern, mode: .training, batch: batches.patterns, program: program)
     let patterns = try generator.forward(inputs)
@@ -174,11 +174,11 @@ public final class DynamicTrainer: EpochTrainer {
       seed: settings.seed)
     let flags = victim.program.bind(
       try backend.makeTensor(batches.flags, shape: Shape(batches.batch, 1)))
-    let treated = victim.program.temporary(victim.program[images].shape)
+    let treated = victim.program.temporary(victim.program[loaded.images].shape)
     victim.program.append(
       .applyTrigger(
         ApplyTrigger(
-          input: images, pattern: patterns, mask: masks, flags: flags, output: treated, kind: .blend,
+          input: loaded.images, pattern: patterns, mask: masks, flags: flags, output: treated, kind: .blend,
           clip: false)))
     let logitsGradient = try Plans.loss(&victim, images: treated, labels: loaded.labels, totals: totals)
     var backward = BackwardPass(victim, parameterGradients: optimizer.gradients, wantsInput: true)
@@ -204,15 +204,8 @@ public final class DynamicTrainer: EpochTrainer {
 
   /// The run's batch, or its first rows, augmented. Augmentation comes before this trigger: its gradient doesn't pass
   /// through the resampling.
-  private func load(_ count: Int, in program: inout Program) throws -> (
-    images: Value, batch: DeviceImages.Batch
-  ) {
-    let loaded = try data.load(count, rows: rows, in: &program)
-    let images =
-      settings.augmentation?.apply(
-        to: loaded.images, samples: loaded.samples, seed: settings.seed, in: &program)
-      ?? loaded.images
-    return (images, loaded)
+  private func load(_ count: Int, in program: inout Program) throws -> DeviceImages.Batch {
+    try data.load(count, rows: rows, augmentedBy: settings, in: &program)
   }
 
   // MARK: - Checkpoints

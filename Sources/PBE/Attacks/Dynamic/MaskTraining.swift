@@ -33,10 +33,7 @@ final class MaskTraining {
 
   private func compile() throws -> any Executable {
     var program = Program()
-    let loaded = try data.load(batch, rows: rows, in: &program)
-    let images =
-      settings.augmentation?.apply(
-        to: loaded.images, samples: loaded.samples, seed: settings.seed, in: &program) ?? loaded.images
+    let images = try data.load(batch, rows: rows, augmentedBy: settings, in: &program).images
     var mask = Lowering(generators.mask, mode: .training, batch: batch, program: program)
     let masks = try mask.forward(images)
     let gradient = GeneratorLosses.diversity(

@@ -126,16 +126,17 @@ struct DefenseOptions: ParsableArguments {
     let hasRecipes = method == .pbe || method == .aft
     let isAutomatic = hasRecipes && recipe != .paper
     let isPaper = hasRecipes && recipe == .paper
+    let isPapersPBE = isPaper && method == .pbe
     let given: [(name: String, isGiven: Bool, applies: Bool, whom: String)] = [
       ("--recipe", recipe != nil, hasRecipes, "--method pbe and --method aft"),
       ("--schedule", schedule != nil, !isAutomatic, "--recipe paper and the other methods"),
       ("--epochs", epochs != nil, !isAutomatic, "--recipe paper and the other methods"),
       (
-        "--initial-fraction", initialFraction != nil, isPaper && method == .pbe, "--method pbe --recipe paper"
+        "--initial-fraction", initialFraction != nil, isPapersPBE, "--method pbe --recipe paper"
       ),
-      ("--keep-rates", keepRates != nil, isPaper && method == .pbe, "--method pbe --recipe paper"),
+      ("--keep-rates", keepRates != nil, isPapersPBE, "--method pbe --recipe paper"),
       (
-        "--adversarial-batches", adversarialBatches != nil, isPaper && method == .pbe,
+        "--adversarial-batches", adversarialBatches != nil, isPapersPBE,
         "--method pbe --recipe paper"
       ),
       ("--without", !without.isEmpty, isAutomatic && method == .pbe, "--method pbe --recipe auto"),
