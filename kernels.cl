@@ -32,6 +32,10 @@
 #ifndef PROLOGUE
 #define PROLOGUE 0  // 1: applies ACTIVATION to the input on load; 2: the affine map before it, too
 #endif
+#ifndef MERGE_LANES
+#define MERGE_LANES 1  // work-items that merge the parts of a channel's sum (a power of two)
+#endif
+#define MERGE_CHANNELS 4  // channels per work-group of those kernels, at most
 #ifndef ACTIVATION
 #define ACTIVATION 0  // the function of the prologue or of PER_CHANNEL, as ACT_...
 #endif
@@ -586,34 +590,55 @@ kernel void batch_norm_parts(global const float *input, global float *partial, i
   }
 }
 
+// The sum of `value` over the work-items of a channel: a work-group is channels by MERGE_LANES, and `sums` has a place for
+// each of its work-items.
+float sum_of_lanes(float value, local float *sums) {
+#if MERGE_LANES == 1
+  return value;
+#else
+  const int across = get_local_size(0), x = get_local_id(0), lane = get_local_id(1);
+  sums[lane * across + x] = value;
+  for (int step = MERGE_LANES / 2; step > 0; step /= 2) {
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (lane < step) sums[lane * across + x] += sums[(lane + step) * across + x];
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+  const float sum = sums[x];
+  barrier(CLK_LOCAL_MEM_FENCE);
+  return sum;
+#endif
+}
+
 // Merges the chunks (Chan, Golub and LeVeque, 1979) and updates the running statistics.
 kernel void batch_norm_merge(
     global const float *partial, global const float *gamma, global const float *beta, global float *runningMean,
     global float *runningVariance, global float *meanOut, global float *inverseOut, global float *scale,
     global float *shift, int C, int pixels, int chunk, float momentum, float epsilon) {
-  const int c = get_global_id(0);
-  if (c >= C) return;
+  local float sums[MERGE_CHANNELS * MERGE_LANES];
+  const int own = get_global_id(0), lane = get_local_id(1);
+  // Every work-item comes to the barriers.
+  const int c = min(own, C - 1);
   const int parts = (pixels + chunk - 1) / chunk;
   const float pivot = partial[c];
   float sum = 0;
-  for (int part = 0; part < parts; part++) {
+  for (int part = lane; part < parts; part += MERGE_LANES) {
     sum += (min(chunk, pixels - part * chunk)) * (partial[(size_t)part * 2 * C + c] - pivot);
   }
-  const float mean = pivot + sum / pixels;
+  const float mean = pivot + sum_of_lanes(sum, sums) / pixels;
   float squares = 0;
-  for (int part = 0; part < parts; part++) {
+  for (int part = lane; part < parts; part += MERGE_LANES) {
     const float d = partial[(size_t)part * 2 * C + c] - mean;
     squares += partial[(size_t)(part * 2 + 1) * C + c] + (min(chunk, pixels - part * chunk)) * d * d;
   }
-  const float variance = fmax(squares, 0.0f) / pixels;
-  const float inverse = 1 / sqrt(variance + epsilon);
+  squares = fmax(sum_of_lanes(squares, sums), 0.0f);
+  if (own >= C || lane > 0) return;
+  const float inverse = 1 / sqrt(squares / pixels + epsilon);
   meanOut[c] = mean;
   inverseOut[c] = inverse;
   scale[c] = gamma[c] * inverse;
   shift[c] = beta[c] - mean * (gamma[c] * inverse);
   runningMean[c] = (1 - momentum) * runningMean[c] + momentum * mean;
-  runningVariance[c] =
-      (1 - momentum) * runningVariance[c] + momentum * (fmax(squares, 0.0f) / max(pixels - 1, 1));
+  runningVariance[c] = (1 - momentum) * runningVariance[c] + momentum * (squares / max(pixels - 1, 1));
 }
 
 kernel void batch_norm_fold(
@@ -629,13 +654,17 @@ kernel void batch_norm_fold(
 
 kernel void batch_norm_parameter_merge(
     global const float *partial, global float *gammaGradient, global float *betaGradient, int C, int parts) {
-  const int c = get_global_id(0);
-  if (c >= C) return;
+  local float sums[MERGE_CHANNELS * MERGE_LANES];
+  const int own = get_global_id(0), lane = get_local_id(1);
+  const int c = min(own, C - 1);
   float gamma = 0, beta = 0;
-  for (int part = 0; part < parts; part++) {
+  for (int part = lane; part < parts; part += MERGE_LANES) {
     gamma += partial[(size_t)part * 2 * C + c];
     beta += partial[(size_t)(part * 2 + 1) * C + c];
   }
+  gamma = sum_of_lanes(gamma, sums);
+  beta = sum_of_lanes(beta, sums);
+  if (own >= C || lane > 0) return;
   gammaGradient[c] = gamma;
   betaGradient[c] = beta;
 }

@@ -101,10 +101,6 @@ FORWARD(clFinish, (cl_command_queue queue), (queue))
 FORWARD_HANDLE(
     cl_mem, clCreateBuffer, (cl_context context, cl_mem_flags flags, size_t size, void *host, cl_int *status),
     (context, flags, size, host, status))
-FORWARD_HANDLE(
-    cl_mem, clCreateSubBuffer,
-    (cl_mem buffer, cl_mem_flags flags, cl_buffer_create_type type, const void *info, cl_int *status),
-    (buffer, flags, type, info, status))
 FORWARD(clReleaseMemObject, (cl_mem memory), (memory))
 FORWARD(
     clEnqueueReadBuffer,

@@ -167,7 +167,8 @@ int quotient(int n, uint2 by) { return by.x ? (int)(mul_hi((uint)n, by.x) >> by.
 // An input gradient is the convolution of the output gradient with the transposed and flipped filter. With a forward
 // stride (DIVISOR), the pixels with the same remainders (a class) meet the same taps, every TAP_STEP-th: each class is
 // a convolution of stride 1 with these alone. A work-group belongs to one class.
-kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void tiled_product(
+__attribute__((reqd_work_group_size(ITEMS, 1, 1)))
+kernel void tiled_product(
     global const float *left, global const float *right, global const float *scale, global const float *shift,
     float parameter, global const float *bias, global const float *residual, global float *output, int images, int C,
     int K, int H, int W, int outputHeight, int outputWidth, int kernelHeight, int kernelWidth, int padY, int padX,

@@ -68,4 +68,3 @@ static const cl_program_info pbe_CL_PROGRAM_BINARIES = CL_PROGRAM_BINARIES;
 static const cl_program_info pbe_CL_PROGRAM_BINARY_SIZES = CL_PROGRAM_BINARY_SIZES;
 static const cl_program_build_info pbe_CL_PROGRAM_BUILD_LOG = CL_PROGRAM_BUILD_LOG;
 static const cl_kernel_work_group_info pbe_CL_KERNEL_WORK_GROUP_SIZE = CL_KERNEL_WORK_GROUP_SIZE;
-static const cl_buffer_create_type pbe_CL_BUFFER_CREATE_TYPE_REGION = CL_BUFFER_CREATE_TYPE_REGION;

@@ -1,10 +1,23 @@
 extension LaunchBuilder {
-  /// How the pixels of an image are cut into chunks that are summed one by one: enough for parallel work, and few
-  /// enough for one work-item to merge.
-  func chunks(_ pixels: Int) -> (size: Int, count: Int) {
-    let wanted = min(256, max(1, pixels / 64))
+  /// How the pixels of an image are cut into chunks that are summed one by one: enough for parallel work, and at most as
+  /// many as are quickly merged.
+  private func chunks(_ pixels: Int, atMost most: Int, pixelsEach least: Int) -> (size: Int, count: Int) {
+    let wanted = min(most, max(1, pixels / least))
     let size = max(1, (pixels + wanted - 1) / wanted)
     return (size, (pixels + size - 1) / size)
+  }
+
+  /// The chunks of batch norm's sums, which ``merge(_:_:channels:)`` merges.
+  private func batchNormChunks(_ pixels: Int) -> (size: Int, count: Int) {
+    tuning.isCPU
+      ? chunks(pixels, atMost: 256, pixelsEach: 64) : chunks(pixels, atMost: 2048, pixelsEach: 32)
+  }
+
+  /// Appends a launch that merges the chunks of every channel: a work-group is four channels by so many lanes.
+  private mutating func merge(_ kernel: String, _ arguments: [LaunchPlan.Argument], channels: Int) {
+    let lanes = tuning.mergeLanes
+    launch(
+      kernel, arguments, global: [(channels + 3) / 4 * 4, lanes], local: [4, lanes], isFixed: lanes > 1)
   }
 
   /// Appends a launch over channels and chunks of pixels.
@@ -21,7 +34,7 @@ extension LaunchBuilder {
 
   mutating func channelSum(_ d: ChannelSum) throws {
     let x = shape(d.input)
-    let chunk = chunks(x.pixels)
+    let chunk = chunks(x.pixels, atMost: 256, pixelsEach: 64)
     let partial = try need(.partial, floats: chunk.count * x.c)
     perChannel(
       "channel_sum", [.value(d.input), partial] + (try ints(x.c, x.pixels, chunk.size)), channels: x.c,
@@ -33,19 +46,19 @@ extension LaunchBuilder {
 
   mutating func batchNormStatistics(_ d: BatchNormStatistics) throws {
     let x = shape(d.input)
-    let chunk = chunks(x.pixels)
+    let chunk = batchNormChunks(x.pixels)
     let partial = try need(.partial, floats: 2 * chunk.count * x.c)
     let sizes = try ints(x.c, x.pixels, chunk.size)
     perChannel(
       "batch_norm_parts", [.value(d.input), partial] + sizes, channels: x.c, chunks: chunk.count)
-    rowwise(
+    merge(
       "batch_norm_merge",
       [
         partial, .value(d.gamma), .value(d.beta), .value(d.runningMean), .value(d.runningVariance),
         .value(d.mean),
         .value(d.inverseDeviation), .value(d.affine.scale), .value(d.affine.shift),
       ] + sizes + [.float(d.momentum), .float(d.epsilon)],
-      rows: x.c)
+      channels: x.c)
   }
 
   mutating func batchNormFold(_ d: BatchNormFold) throws {
@@ -97,7 +110,7 @@ extension LaunchBuilder {
 
   mutating func batchNormParameterGradient(_ d: BatchNormParameterGradient) throws {
     let x = shape(d.input)
-    let chunk = chunks(x.pixels)
+    let chunk = batchNormChunks(x.pixels)
     let partial = try need(.partial, floats: 2 * chunk.count * x.c)
     perChannel(
       "batch_norm_parameter_parts",
@@ -105,9 +118,10 @@ extension LaunchBuilder {
         + [.float(d.activation.parameter), .value(d.mean), .value(d.inverseDeviation), partial]
         + (try ints(x.c, x.pixels, chunk.size)),
       channels: x.c, chunks: chunk.count, variant: variant(d.affine, d.activation))
-    rowwise(
+    merge(
       "batch_norm_parameter_merge",
-      [partial, .value(d.gammaGradient), .value(d.betaGradient)] + (try ints(x.c, chunk.count)), rows: x.c)
+      [partial, .value(d.gammaGradient), .value(d.betaGradient)] + (try ints(x.c, chunk.count)),
+      channels: x.c)
   }
 
   mutating func batchNormInputGradient(_ d: BatchNormInputGradient) throws {

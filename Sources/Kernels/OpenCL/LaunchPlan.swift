@@ -131,7 +131,7 @@ struct LaunchBuilder {
   ) {
     plans.append(
       LaunchPlan(
-        operation: operation, kernel: kernel, variant: variant ?? "-DVW=\(tuning.generalWidth)",
+        operation: operation, kernel: kernel, variant: variant ?? tuning.generalOptions,
         arguments: arguments,
         global: global.map { max(1, $0) }, local: local, isFixed: isFixed))
   }

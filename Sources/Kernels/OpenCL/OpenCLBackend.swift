@@ -6,14 +6,12 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   // One thread at a time uses a backend (see ``Backend``); the compiler is the only mutable state.
   /// What the device is, and how it identifies itself.
   public let device: DeviceDescription
-  /// The driver's alignment of sub-buffers, and at least 512 bytes.
-  public let alignment: Int
+  /// What the widest loads need, and lines of every cache.
+  public let alignment = 512
   private let hardware: OpenCLDevice
-  private let context: OpenCLHandle
-  private let queue: OpenCLHandle
+  private let context: OpenCLContext
   private let compiler: OpenCLCompiler
   private let commandBuffers: OpenCLCommandBuffers?
-  private let profiler: OpenCLProfiler
   /// The choice of kernels.
   let tuning: OpenCLTuning
 
@@ -59,22 +57,9 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     device.choices = KernelChoices(chosen, of: hardware)
     device.precision = tensorCores?.precision ?? .fp32
     self.device = device
-    alignment = max(512, hardware.baseAlignment)
-    var status: cl_int = 0
-    var id: cl_device_id? = hardware.id
-    var properties: [cl_context_properties] = [
-      cl_context_properties(CL_CONTEXT_PLATFORM), cl_context_properties(bitPattern: hardware.platform), 0,
-    ]
-    let context = try OpenCLError.own(
-      clCreateContext(&properties, 1, &id, nil, nil, &status), status, "clCreateContext"
-    ) { clReleaseContext($0) }
-    self.context = context
-    queue = try OpenCLError.own(
-      clCreateCommandQueue(context.pointer, hardware.id, 0, &status), status, "clCreateCommandQueue"
-    ) { clReleaseCommandQueue($0) }
+    context = try OpenCLContext(hardware)
     compiler = OpenCLCompiler(context: context, device: hardware, cache: cache)
     self.commandBuffers = commandBuffers(hardware)
-    profiler = OpenCLProfiler(context: context, device: hardware)
     if let tensorCores, let problem = problem(tensorCores) {
       throw PBEError(
         .device, "products in \(tensorCores.precision.rawValue) are not available: \(problem)",
@@ -89,7 +74,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
   }
 
   /// Finds out what the device's matrix units can do.
-  var probe: TensorCoreProbe { TensorCoreProbe(context: context, queue: queue, compiler: compiler) }
+  var probe: TensorCoreProbe { TensorCoreProbe(context: context, compiler: compiler) }
 
   /// Whether the device can compute products in a precision; compiles and runs a little for the answer.
   public func support(for precision: Precision) -> PrecisionSupport {
@@ -108,9 +93,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     guard bytes.count > 0 else { return }
     try OpenCLError.check(
       clEnqueueWriteBuffer(
-        queue.pointer, storage.handle.pointer, pbe_CL_TRUE, tensor.byteOffset, bytes.count, bytes.baseAddress,
-        0, nil,
-        nil),
+        context.queue.pointer, storage.handle.pointer, pbe_CL_TRUE, tensor.byteOffset, bytes.count,
+        bytes.baseAddress, 0, nil, nil),
       "clEnqueueWriteBuffer")
   }
 
@@ -120,14 +104,13 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     guard bytes.count > 0 else { return }
     try OpenCLError.check(
       clEnqueueReadBuffer(
-        queue.pointer, storage.handle.pointer, pbe_CL_TRUE, tensor.byteOffset, bytes.count, bytes.baseAddress,
-        0, nil,
-        nil),
+        context.queue.pointer, storage.handle.pointer, pbe_CL_TRUE, tensor.byteOffset, bytes.count,
+        bytes.baseAddress, 0, nil, nil),
       "clEnqueueReadBuffer")
   }
 
   /// Waits until all work is done. Throws `device` when some of it failed.
-  public func synchronize() throws { try OpenCLError.check(clFinish(queue.pointer), "clFinish") }
+  public func synchronize() throws { try OpenCLError.check(clFinish(context.queue.pointer), "clFinish") }
 
   private func zeroed(_ byteCount: Int) throws -> OpenCLStorage {
     // Whole vectors of four words: drivers fill them far faster than bytes.
@@ -143,7 +126,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     let zero = SIMD4<UInt32>()
     let status = withUnsafeBytes(of: zero) {
       clEnqueueFillBuffer(
-        queue.pointer, storage.handle.pointer, $0.baseAddress, $0.count, 0, size, 0, nil, nil)
+        context.queue.pointer, storage.handle.pointer, $0.baseAddress, $0.count, 0, size, 0, nil, nil)
     }
     try OpenCLError.check(status, "clEnqueueFillBuffer(\(size) bytes)")
     return storage
@@ -186,7 +169,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
     return try zip(programs, zip(memoryPlans, builders)).map { program, plan in
       let (memoryPlan, builder) = plan
-      var buffers = [OpenCLStorage?](repeating: nil, count: program.values.count)
+      var buffers = [OpenCLPart?](repeating: nil, count: program.values.count)
       for (index, value) in program.values.enumerated() {
         if let tensor = value.tensor {
           buffers[index] = try storage(of: tensor).part(
@@ -201,15 +184,14 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
           argument in
           switch argument {
           case .value(let value): buffers[value.index]
-          case .scratch(let kind): scratch[kind.rawValue]
+          case .scratch(let kind): scratch[kind.rawValue].map { OpenCLPart(storage: $0, byteOffset: 0) }
           default: nil
           }
         }
       }
-      let kept: [AnyObject] =
-        buffers.compactMap { $0 } + scratch.compactMap { $0 } + program.values.compactMap(\.tensor)
+      let kept: [AnyObject] = arena + scratch.compactMap { $0 } + program.values.compactMap(\.tensor)
       return OpenCLExecutable(
-        launches, queue: queue, commandBuffers: commandBuffers, profiler: profiler, keeping: kept,
+        launches, context: context, commandBuffers: commandBuffers, keeping: kept,
         arenaByteCount: arenaByteCount)
     }
   }

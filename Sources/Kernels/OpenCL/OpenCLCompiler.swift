@@ -3,17 +3,21 @@ import COpenCL
 
 /// Builds the variants of kernels.cl, tiled.cl, winograd.cl and mma.cl for one device, each once.
 final class OpenCLCompiler {
-  private let context: OpenCLHandle
+  private let context: OpenCLContext
   private let device: OpenCLDevice
   private let cache: OpenCLProgramCache
   private var programs: [String: OpenCLHandle] = [:]
-  private static let common = String(cString: pbe_opencl_source())
+  private static let common = text(pbe_opencl_source())
   /// The files that a variant needs beside kernels.cl, by the first of its options.
   private static let files = [
-    "-DCOMMON=tiled": String(cString: pbe_opencl_tiled_source()),
-    "-DCOMMON=winograd": String(cString: pbe_opencl_winograd_source()),
-    "-DCOMMON=mma": String(cString: pbe_opencl_mma_source()),
+    "-DCOMMON=tiled": text(pbe_opencl_tiled_source()),
+    "-DCOMMON=winograd": text(pbe_opencl_winograd_source()),
+    "-DCOMMON=mma": text(pbe_opencl_mma_source()),
   ]
+
+  private static func text(_ source: UnsafePointer<CChar>) -> String {
+    KernelOffsets.added(to: String(cString: source))
+  }
 
   /// Tells kernels of this version of the program from those of others.
   static let fingerprint: String = {
@@ -27,7 +31,7 @@ final class OpenCLCompiler {
     return common + (files[first].map { "\n#line 1 \"\(first.dropFirst(9)).cl\"\n" + $0 } ?? "")
   }
 
-  init(context: OpenCLHandle, device: OpenCLDevice, cache: OpenCLProgramCache) {
+  init(context: OpenCLContext, device: OpenCLDevice, cache: OpenCLProgramCache) {
     self.context = context
     self.device = device
     self.cache = cache
@@ -95,7 +99,7 @@ final class OpenCLCompiler {
     var status: cl_int = 0
     let created = source.withCString { text in
       var text: UnsafePointer<CChar>? = text
-      return clCreateProgramWithSource(context.pointer, 1, &text, nil, &status)
+      return clCreateProgramWithSource(context.handle.pointer, 1, &text, nil, &status)
     }
     let program = try OpenCLError.own(created, status, "clCreateProgramWithSource") { clReleaseProgram($0) }
     status = start(program, options)
@@ -120,7 +124,7 @@ final class OpenCLCompiler {
       var pointer = bytes.baseAddress
       var length = bytes.count
       var id: cl_device_id? = device.id
-      return clCreateProgramWithBinary(context.pointer, 1, &id, &length, &pointer, &own, &status)
+      return clCreateProgramWithBinary(context.handle.pointer, 1, &id, &length, &pointer, &own, &status)
     }
     guard own == CL_SUCCESS,
       let program = try? OpenCLError.own(

@@ -9,8 +9,6 @@ struct OpenCLDevice: @unchecked Sendable {
   private(set) var description: DeviceDescription
   /// What the choice of kernels depends on.
   let limits: OpenCLLimits
-  /// Bytes that the offset of a sub-buffer must be a multiple of.
-  let baseAlignment: Int
   /// Work-items of the largest work-group.
   let largestGroup: Int
   /// The extensions that it lists.
@@ -84,7 +82,6 @@ struct OpenCLDevice: @unchecked Sendable {
       Self.text { clGetPlatformInfo(platform, cl_platform_info(name), $0, $1, $2) }
     }
     let isCPU = number(CL_DEVICE_TYPE, cl_device_type.self) & pbe_CL_DEVICE_TYPE_CPU != 0
-    baseAlignment = max(1, Int(number(CL_DEVICE_MEM_BASE_ADDR_ALIGN, cl_uint.self)) / 8)
     largestGroup = max(1, number(CL_DEVICE_MAX_WORK_GROUP_SIZE, Int.self))
     extensions = Set(text(CL_DEVICE_EXTENSIONS).split(separator: " ").map(String.init))
     let version = text(CL_DEVICE_VERSION)

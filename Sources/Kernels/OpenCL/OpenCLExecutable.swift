@@ -10,8 +10,7 @@ final class OpenCLExecutable: Executable {
 
   private let launches: [OpenCLLaunch]
   private var stretches: [Stretch]
-  private let queue: OpenCLHandle
-  private let profiler: OpenCLProfiler
+  private let context: OpenCLContext
   /// The buffers and tensors that the kernels use: OpenCL keeps none of them for a kernel's sake.
   private let kept: [AnyObject]
   let arenaByteCount: Int
@@ -19,12 +18,11 @@ final class OpenCLExecutable: Executable {
   /// With `commandBuffers`, runs of launches whose arguments never change are recorded now; where that fails they are
   /// enqueued one by one.
   init(
-    _ launches: [OpenCLLaunch], queue: OpenCLHandle, commandBuffers: OpenCLCommandBuffers?,
-    profiler: OpenCLProfiler, keeping kept: [AnyObject], arenaByteCount: Int
+    _ launches: [OpenCLLaunch], context: OpenCLContext, commandBuffers: OpenCLCommandBuffers?,
+    keeping kept: [AnyObject], arenaByteCount: Int
   ) {
     self.launches = launches
-    self.queue = queue
-    self.profiler = profiler
+    self.context = context
     self.kept = kept
     self.arenaByteCount = arenaByteCount
     stretches = []
@@ -35,7 +33,7 @@ final class OpenCLExecutable: Executable {
       if next < launches.count, launches[next].isConstant == launches[index].isConstant { continue }
       let range = start..<next
       let recording =
-        launches[index].isConstant ? commandBuffers?.record(launches[range], on: queue) : nil
+        launches[index].isConstant ? commandBuffers?.record(launches[range], on: context.queue) : nil
       stretches.append(Stretch(launches: range, recording: recording))
       start = next
     }
@@ -44,19 +42,19 @@ final class OpenCLExecutable: Executable {
   func run(_ parameters: RunParameters) throws {
     for index in stretches.indices {
       if let recording = stretches[index].recording {
-        if recording.enqueue(on: queue) { continue }
+        if recording.enqueue(on: context.queue) { continue }
         // A driver that refused it once would refuse it again.
         stretches[index].recording = nil
       }
-      for launch in launches[stretches[index].launches] { try launch.enqueue(parameters, on: queue) }
+      for launch in launches[stretches[index].launches] { try launch.enqueue(parameters, on: context.queue) }
     }
     // So that the device begins while the host goes on.
-    try OpenCLError.check(clFlush(queue.pointer), "clFlush")
+    try OpenCLError.check(clFlush(context.queue.pointer), "clFlush")
   }
 
   func profile(_ parameters: RunParameters) throws -> [KernelTiming] {
-    try OpenCLError.check(clFinish(queue.pointer), "clFinish")
-    return try profiler.run(launches, parameters)
+    try OpenCLError.check(clFinish(context.queue.pointer), "clFinish")
+    return try OpenCLProfiler(context: context).run(launches, parameters)
   }
 
   /// How many of the launches are recorded.

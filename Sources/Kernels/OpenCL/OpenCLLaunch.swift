@@ -18,7 +18,7 @@ struct OpenCLLaunch {
   /// Binds the arguments of `plan`; `largestGroup` is the kernel's limit.
   init(
     _ plan: LaunchPlan, kernel: OpenCLHandle, largestGroup: Int,
-    buffer: (LaunchPlan.Argument) throws -> OpenCLStorage?
+    buffer: (LaunchPlan.Argument) throws -> OpenCLPart?
   ) throws {
     self.kernel = kernel
     name = plan.kernel
@@ -39,11 +39,14 @@ struct OpenCLLaunch {
     // A fixed plan's kernel counts its groups from zero, and has few in the dimensions after the first.
     parts = plan.isFixed ? [Part(offset: global.map { _ in 0 }, size: global)] : Part.split(global, by: local)
     var runArguments: [(index: cl_uint, field: LaunchPlan.RunField)] = []
+    var offsets: [UInt64] = []
     for (index, argument) in plan.arguments.enumerated() {
       let index = cl_uint(index)
       switch argument {
       case .value, .scratch, .none:
-        try Self.set(kernel, index, try buffer(argument)?.handle.pointer, plan.kernel)
+        let part = try buffer(argument)
+        try Self.set(kernel, index, part?.storage.handle.pointer, plan.kernel)
+        offsets.append(UInt64(part?.byteOffset ?? 0))
       case .int(let value): try Self.set(kernel, index, value, plan.kernel)
       case .uint(let value): try Self.set(kernel, index, value, plan.kernel)
       case .float(let value): try Self.set(kernel, index, value, plan.kernel)
@@ -53,6 +56,9 @@ struct OpenCLLaunch {
       case .divisor(let divisor): try Self.set(kernel, index, Self.reciprocal(of: divisor), plan.kernel)
       case .run(let field): runArguments.append((index, field))
       }
+    }
+    for (index, offset) in offsets.enumerated() {
+      try Self.set(kernel, cl_uint(plan.arguments.count + index), offset, plan.kernel)
     }
     self.runArguments = runArguments
   }

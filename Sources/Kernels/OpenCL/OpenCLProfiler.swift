@@ -1,19 +1,12 @@
 import COpenCL
 
-/// Times kernels by the device's own clock, on a queue of its own: queues that keep times are slower on some drivers.
-final class OpenCLProfiler {
-  private let context: OpenCLHandle
-  private let device: OpenCLDevice
-  private var queue: OpenCLHandle?
-
-  init(context: OpenCLHandle, device: OpenCLDevice) {
-    self.context = context
-    self.device = device
-  }
+/// Times kernels by the device's own clock, on the context's queue for that.
+struct OpenCLProfiler {
+  let context: OpenCLContext
 
   /// Does the launches in order, waits, and returns what each took. No other queue may have work for their memory.
   func run(_ launches: [OpenCLLaunch], _ parameters: RunParameters) throws -> [KernelTiming] {
-    let queue = try opened()
+    let queue = try context.profilingQueue()
     var events: [[cl_event]] = []
     defer { for event in events.joined() { clReleaseEvent(event) } }
     // Asking for a time would wait for the kernel: all are enqueued first, so that the device stays busy.
@@ -32,18 +25,6 @@ final class OpenCLProfiler {
         operation: launch.operation, kernel: launch.name, variant: launch.variant,
         seconds: Double(nanoseconds) * 1e-9)
     }
-  }
-
-  /// The queue, created when it is first asked for.
-  private func opened() throws -> OpenCLHandle {
-    if let queue { return queue }
-    var status: cl_int = 0
-    let created = try OpenCLError.own(
-      clCreateCommandQueue(context.pointer, device.id, pbe_CL_QUEUE_PROFILING_ENABLE, &status), status,
-      "clCreateCommandQueue for profiling"
-    ) { clReleaseCommandQueue($0) }
-    queue = created
-    return created
   }
 
   /// A moment in nanoseconds of the device's clock.

@@ -20,7 +20,9 @@ extension OpenCLTuning {
     // 128 registers are two work-groups of 256 on a multiprocessor of NVIDIA's.
     let large = ProductParameters(
       algorithm: algorithm, tileM: 128, tileN: 128, tileK: 16, itemM: 8, itemN: 8, buffers: 2, registers: 128)
-    let tall = ProductParameters(algorithm: algorithm, tileM: 128, tileN: 32, itemM: 8, itemN: 4, buffers: 2)
+    // What the tuner chose on an H200 (docs/performance.md).
+    let square = ProductParameters(algorithm: algorithm, buffers: 2)
+    let tall = ProductParameters(algorithm: algorithm, itemM: 8, buffers: 2)
     let medium = ProductParameters(algorithm: algorithm)
     let small = ProductParameters(algorithm: algorithm, tileM: 32, tileN: 32, tileK: 8)
     // What compiles fastest.
@@ -29,8 +31,12 @@ extension OpenCLTuning {
     switch (limits.vendor, family) {
     case (.standIn, _): return [least]
     case (.nvidia, .matrixProduct), (.amd, .matrixProduct): return [medium, small]
-    case (.nvidia, .convolution3x3Narrow), (.nvidia, .filterGradient3x3Narrow): return [tall, medium, small]
-    case (.nvidia, _): return [large, medium, small]
+    case (.nvidia, .convolution), (.nvidia, .filterGradient3x3): return [tall, medium, small]
+    case (.nvidia, .filterGradient3x3Narrow):
+      var winograd = square
+      winograd.algorithm = .winograd
+      return [winograd, medium, small]
+    case (.nvidia, _): return [square, medium, small]
     case (.amd, .convolution3x3), (.amd, .filterGradient3x3), (.amd, .convolution):
       var amd = large
       (amd.tileK, amd.buffers) = (8, 1)

@@ -105,6 +105,14 @@ struct OpenCLTuning: Sendable {
   var pixels: Int { 8 }
   /// Lanes of the sums per channel in the general program.
   var generalWidth: Int { isCPU ? 16 : 1 }
+  /// Work-items that merge one channel's sums. A CPU's are few, and it has no use for work-groups that wait.
+  var mergeLanes: Int {
+    isCPU ? 1 : [64, 32, 16, 8, 4, 2].first { 4 * $0 <= limits.largestGroup } ?? 1
+  }
+  /// The build options of the general program.
+  var generalOptions: String {
+    "-DVW=\(generalWidth)" + (mergeLanes > 1 ? " -DMERGE_LANES=\(mergeLanes)" : "")
+  }
   /// Work-items that fill one compute unit.
   var itemsPerUnit: Int { isCPU ? 4 : 128 }
 

@@ -6,8 +6,7 @@ import COpenCL
 /// with every instruction is compiled (the compiler keeps the answer on disk), then it multiplies small matrices whose
 /// result is known.
 struct TensorCoreProbe {
-  let context: OpenCLHandle
-  let queue: OpenCLHandle
+  let context: OpenCLContext
   let compiler: OpenCLCompiler
 
   /// Why the matrix units can't be used; `nil` when they can.
@@ -57,14 +56,15 @@ struct TensorCoreProbe {
     let launch = try OpenCLLaunch(plan, kernel: kernel, largestGroup: compiler.largestGroup(kernel)) {
       argument in
       guard case .scratch(let place) = argument else { return nil }
-      return buffers[place == .input ? 0 : place == .filter ? 1 : 2]
+      return OpenCLPart(storage: buffers[place == .input ? 0 : place == .filter ? 1 : 2], byteOffset: 0)
     }
-    try launch.enqueue(RunParameters(), on: queue)
+    try launch.enqueue(RunParameters(), on: context.queue)
     var results = [Float](repeating: 0, count: Self.rows * Self.columns)
     try results.withUnsafeMutableBytes {
       try OpenCLError.check(
         clEnqueueReadBuffer(
-          queue.pointer, buffers[2].handle.pointer, pbe_CL_TRUE, 0, $0.count, $0.baseAddress, 0, nil, nil),
+          context.queue.pointer, buffers[2].handle.pointer, pbe_CL_TRUE, 0, $0.count, $0.baseAddress, 0, nil,
+          nil),
         "clEnqueueReadBuffer")
     }
     return results.indices.count { index in
@@ -80,7 +80,8 @@ struct TensorCoreProbe {
     try values.withUnsafeBytes {
       try OpenCLError.check(
         clEnqueueWriteBuffer(
-          queue.pointer, storage.handle.pointer, pbe_CL_TRUE, 0, $0.count, $0.baseAddress, 0, nil, nil),
+          context.queue.pointer, storage.handle.pointer, pbe_CL_TRUE, 0, $0.count, $0.baseAddress, 0, nil, nil
+        ),
         "clEnqueueWriteBuffer")
     }
     return storage
