@@ -84,7 +84,7 @@ public struct AutomaticFineTuning: Sendable, Codable, Hashable {
   private func work(_ clean: DeviceImages) -> Double {
     let taught = 1 + DefenseSession.scoringCost
     let passes = zip(epochs, [1, taught, taught]).reduce(0) { $0 + Double($1.0) * $1.1 }
-    let looking = perturbations.steps * min(tuning.batch, clean.count)
+    let looking = perturbations.steps.reduce(0, +) * min(tuning.batch, clean.count)
     return Double(clean.count) * passes + DefenseSession.searchCost * Double(looking)
   }
 }

@@ -3,14 +3,17 @@ import Kernels
 /// Perturbations, each the same for all images, that change a model's answers and not those of another, its witness. Of an
 /// infected model and one without the backdoor that knows the same, a trigger is such a perturbation.
 public struct UniversalPerturbations: Sendable, Codable, Hashable {
-  /// How many are looked for side by side, each from a random start of its own and on a part of each batch.
+  /// How many are looked for at first, side by side, each from a random start of its own and on a part of each batch.
+  /// Few starts lead to a trigger; the others find what a model does not answer well anyhow, and fool it much less.
+  public var candidates = 16
+  /// How many of them are kept, those that fool the model most, and looked for further.
   public var count = 4
   /// The largest length (L2) of a perturbation, where pixels are in [0, 1].
   public var radius: Float = 3
   /// The length of a step.
   public var step: Float = 0.3
-  /// Steps of gradient ascent, a batch each.
-  public var steps = 120
+  /// Steps of gradient ascent, a batch each: of all candidates, and of those that are kept.
+  public var steps = [60, 120]
   /// The length of a random start.
   public var start: Float = 1
 
@@ -18,21 +21,17 @@ public struct UniversalPerturbations: Sendable, Codable, Hashable {
   public init() {}
 }
 
-/// Looks for universal perturbations by gradient ascent: normalised steps in the ball, up the mean over a batch of the
-/// model's cross-entropy less the witness's.
+/// Looks for universal perturbations: gradient ascent from many starts, and further from the best.
 final class UniversalSearch {
   /// float32 image (count, c, h, w): the perturbations, after ``run(progress:)``.
-  let perturbations: Tensor
-  private let backend: any Backend
+  var perturbations: Tensor { last.perturbations }
   private let settings: UniversalPerturbations
   private let tuning: TrainingSettings
-  private let data: DeviceImages
-  private let batch: Int
-  private let rows: Tensor
-  private let totals: Tensor
-  private let executable: any Executable
+  private let first: UniversalAscent
+  private let last: UniversalAscent
+  private let contrast: UniversalContrast
 
-  /// Compiles the step. Throws `device` when there is not enough memory.
+  /// Compiles the steps. Throws `device` when there is not enough memory.
   ///
   /// - Parameters:
   ///   - data: images with their true labels, as they are or `tuning` augments them.
@@ -41,47 +40,13 @@ final class UniversalSearch {
     _ model: Weights, witness: Weights, data: DeviceImages, tuning: TrainingSettings,
     settings: UniversalPerturbations
   ) throws {
-    let backend = model.backend
-    self.backend = backend
     self.settings = settings
     self.tuning = tuning
-    self.data = data
-    batch = min(tuning.batch, data.count)
-    rows = try backend.makeTensor(Shape(data.count, 1), type: .int32)
-    totals = try backend.makeTensor(.vector(2))
-    let image = data.images.shape
-    let shape = Shape(settings.count, image.c, image.h, image.w)
-    perturbations = try backend.makeTensor(shape, role: .image)
-    let centre = try backend.makeTensor([Float](repeating: 0, count: shape.count), shape: shape, role: .image)
-
-    var program = Program()
-    let loaded = try data.load(batch, rows: rows, augmentedBy: tuning, in: &program)
-    let patterns = program.bind(perturbations)
-    let mask = program.bind(try Self.wholeImages(shape, on: backend))
-    let examples = program.temporary(program[loaded.images].shape)
-    // Unclipped: a pixel at its limit would have no gradient.
-    program.append(
-      .applyTrigger(
-        ApplyTrigger(
-          input: loaded.images, pattern: patterns, mask: mask, output: examples, kind: .additive, clip: false)
-      ))
-    let gradient = program.temporary(shape)
-    let unused = try backend.makeTensor(.vector(2))
-    for (network, weight, sums) in [(model, Float(1), totals), (witness, -1, unused)] {
-      let imageGradient = try Plans.inputGradient(
-        network, mode: .evaluation, images: examples, labels: loaded.labels, samples: loaded.samples,
-        totals: sums, weight: weight, in: &program)
-      program.append(
-        .applyTriggerGradient(
-          ApplyTriggerGradient(
-            outputGradient: imageGradient, mask: mask, patternGradient: gradient, accumulate: weight < 0)))
-    }
-    program.append(
-      .pgdStep(
-        PGDStep(
-          adversarial: patterns, origin: program.bind(centre), gradient: gradient, stepSize: settings.step,
-          epsilon: settings.radius, clip: false, norm: .two)))
-    executable = try backend.compile([program])[0]
+    let images = try UniversalBatches(data, tuning)
+    first = try UniversalAscent(model, witness, images, settings, count: settings.candidates)
+    last = try UniversalAscent(
+      model, witness, images, settings, count: min(settings.count, settings.candidates))
+    contrast = try UniversalContrast(model, witness, images)
   }
 
   /// Ones for the mask of ``ApplyTrigger``: a perturbation covers its whole image.
@@ -91,7 +56,7 @@ final class UniversalSearch {
   }
 
   /// The images of one search, as often as they are looked at.
-  var imageCount: Int { settings.steps * batch }
+  var imageCount: Int { settings.steps.reduce(0, +) * first.images.batch }
 
   /// Looks for perturbations of the models as they are now. `progress` gets the number of images done; throwing stops.
   ///
@@ -99,31 +64,23 @@ final class UniversalSearch {
   func run(
     progress: (_ done: Int) throws -> Void = { _ in }
   ) throws -> (perturbations: [Float], answered: Double) {
-    let order = Permutation.of(
-      data.count, seed: tuning.seed, purpose: RandomPurpose.universalSearch)
-    try backend.write(order.map { Int32($0) }, to: rows)
-    try backend.write(starts(), to: perturbations)
-    let batches = data.count / batch
-    let pass = min(settings.steps, batches)
-    var pace = QueuePace(backend)
-    for step in 0..<settings.steps {
-      // The last pass tells how far the perturbations have come.
-      if step == settings.steps - pass { try backend.write([Float(0), 0], to: totals) }
-      try executable.run(
-        RunParameters(
-          rowOffset: Int32(step % batches * batch), epoch: UInt32(step / batches), step: UInt32(step + 1)))
-      try pace.handedOut()
-      try progress((step + 1) * batch)
+    let (found, _) = try first.run(from: starts(), steps: settings.steps[0]) { try progress($0) }
+    let size = found.count / settings.candidates
+    let candidates = (0..<settings.candidates).map { Array(found[$0 * size..<($0 + 1) * size]) }
+    let scores = try candidates.map(contrast.measure)
+    let best = candidates.indices.sorted { (scores[$0], $1) > (scores[$1], $0) }.prefix(settings.count)
+    let before = settings.steps[0] * first.images.batch
+    return try last.run(from: best.flatMap { candidates[$0] }, steps: settings.steps[1]) {
+      try progress(before + $0)
     }
-    return (
-      try backend.read(perturbations), Double(try backend.read(totals)[1]) / Double(max(1, pass * batch))
-    )
   }
 
   private func starts() -> [Float] {
     var stream = PhiloxStream(seed: tuning.seed, purpose: RandomPurpose.universalStart)
-    return (0..<settings.count).flatMap { _ in
-      let start = (0..<perturbations.shape.count / settings.count).map { _ in 2 * stream.nextUniform() - 1 }
+    return (0..<settings.candidates).flatMap { _ in
+      let start = (0..<first.perturbations.shape.count / settings.candidates).map { _ in
+        2 * stream.nextUniform() - 1
+      }
       let length = start.reduce(0) { $0 + $1 * $1 }.squareRoot()
       return start.map { $0 * settings.start / max(length, .leastNormalMagnitude) }
     }

@@ -378,7 +378,7 @@ extension DeviceTests {
         settings: settings)
       var done: [Int] = []
       let (found, answered) = try search.run { done.append($0) }
-      #expect(done.last == search.imageCount && search.imageCount == 120 * 16)
+      #expect(done.last == search.imageCount && search.imageCount == (60 + 120) * 16)
       let size = found.count / 2
       for part in [found.prefix(size), found.suffix(size)] {
         let length = part.reduce(0) { $0 + $1 * $1 }.squareRoot()
@@ -396,6 +396,33 @@ extension DeviceTests {
       }
       let (fooled, kept) = (try accuracy(infected), try accuracy(clean))
       #expect(fooled < 0.5 && kept > fooled + 0.4, "\(fooled) \(kept)")
+    }
+
+    /// Of all candidates those are kept that fool the model most and the witness least, the best first.
+    @Test(arguments: TestDevices.usable.indices)
+    func bestCandidates(_ device: Int) throws {
+      let backend = TestDevices.usable[device]
+      let (infected, clean) = (try Victim(on: backend), try Victim(on: backend))
+      try infected.train(epochs: 6)
+      try clean.train(epochs: 6, on: DeviceImages(clean.training, on: backend))
+      let data = try DeviceImages(barImages(80, seed: 3), on: backend)
+      var tuning = TrainingSettings()
+      tuning.batch = 16
+      func found(_ count: Int) throws -> [[Float]] {
+        var settings = UniversalPerturbations()
+        (settings.candidates, settings.count, settings.steps) = (8, count, [20, 0])
+        let numbers = try UniversalSearch(
+          infected.weights, witness: clean.weights, data: data, tuning: tuning, settings: settings
+        ).run().perturbations
+        let size = numbers.count / count
+        return (0..<count).map { Array(numbers[$0 * size..<($0 + 1) * size]) }
+      }
+      let contrast = try UniversalContrast(
+        infected.weights, clean.weights, UniversalBatches(data, tuning))
+      let all = try found(8)
+      let scores = try all.map(contrast.measure)
+      #expect(scores == scores.sorted(by: >) && scores[2] > scores[7])
+      #expect(try found(3) == Array(all.prefix(3)))
     }
 
     /// Half of each batch carries the perturbations; the teacher answers all of it without them. So even the infected model
