@@ -7,16 +7,16 @@ import Kernels
 /// - The witness: the teacher, shrunk until little of it is left (``Weights/shrink(keeping:seed:)``), learns again what it
 ///   knew from its own answers to them (``Distillation``). Answers to images without a trigger hardly tell what a trigger
 ///   does, but they cost accuracy, too.
-/// - The repair: the infected model learns the teacher's answers to the images, and gives the same where half of them carry
-///   perturbations that fool it and not the witness (``UniversalPerturbations``). They are looked for in the infected model,
-///   where a trigger stands out most; a repair that begins with the teacher may leave the backdoor as it is.
+/// - The repair: the teacher goes on learning its own answers to the images, and gives the same where half of them carry
+///   perturbations that fool the infected model and not the witness (``UniversalPerturbations``). In the infected model a
+///   trigger stands out most.
 public struct AutomaticFineTuning: Sendable, Codable, Hashable {
   /// How it trains; the learning rates are those of `learning_rates`.
   public var tuning: TrainingSettings
   /// Epochs of the teacher, the witness and the repair.
   public var epochs = [10, 60, 10]
   /// The learning rate that each of them begins with; it falls to zero along half a cosine.
-  public var learning_rates: [Float] = [0.01, 0.05, 0.003]
+  public var learning_rates: [Float] = [0.01, 0.05, 0.005]
   /// What the witness keeps of the teacher's weights.
   public var keeping: Float = 0.45
   /// The temperature of the teacher's answers.
@@ -53,17 +53,18 @@ public struct AutomaticFineTuning: Sendable, Codable, Hashable {
     steps.append(try train(session, clean, step: 1, "witness"))
     let witness = try remembered("witness")
 
-    try session.change { try weights.copy(from: infected) }
-    steps.append(try repair(session, clean, teacher, witness))
+    steps.append(try repair(session, clean, teacher, infected, witness))
     return steps
   }
 
   private func repair(
-    _ session: DefenseSession, _ clean: DeviceImages, _ teacher: Teacher, _ witness: Weights
+    _ session: DefenseSession, _ clean: DeviceImages, _ teacher: Teacher, _ infected: Weights,
+    _ witness: Weights
   ) throws -> StepReport {
     let search = try UniversalSearch(
-      session.weights, witness: witness, data: clean, tuning: tuning, settings: perturbations)
+      infected, witness: witness, data: clean, tuning: tuning, settings: perturbations)
     try session.weights.backend.write(session.search(search), to: search.perturbations)
+    try session.change { try session.weights.copy(from: teacher.weights) }
     _ = try session.makeTrainer(clean, tuning, teacher: teacher, perturbations: search.perturbations)
     return try train(session, clean, step: 2, "repair", isAdversarial: true)
   }
