@@ -360,14 +360,20 @@ extension DeviceTests {
       #expect(try run().1 == weights)
     }
 
+    /// Two models trained alike, the second one without the poison.
+    private func infectedAndClean(_ backend: any Backend) throws -> (infected: Victim, clean: Victim) {
+      let (infected, clean) = (try Victim(on: backend), try Victim(on: backend))
+      try infected.train(epochs: 6)
+      try clean.train(epochs: 6, on: DeviceImages(clean.training, on: backend))
+      return (infected, clean)
+    }
+
     /// Of two models, one infected and one not, the perturbations change the infected one's answers far more, are within
     /// their ball, and say how far they came.
     @Test(arguments: TestDevices.usable.indices)
     func universalSearch(_ device: Int) throws {
       let backend = TestDevices.usable[device]
-      let (infected, clean) = (try Victim(on: backend), try Victim(on: backend))
-      try infected.train(epochs: 6)
-      try clean.train(epochs: 6, on: DeviceImages(clean.training, on: backend))
+      let (infected, clean) = try infectedAndClean(backend)
       let images = try barImages(80, seed: 3)
       var tuning = TrainingSettings()
       tuning.batch = 16
@@ -402,9 +408,7 @@ extension DeviceTests {
     @Test(arguments: TestDevices.usable.indices)
     func bestCandidates(_ device: Int) throws {
       let backend = TestDevices.usable[device]
-      let (infected, clean) = (try Victim(on: backend), try Victim(on: backend))
-      try infected.train(epochs: 6)
-      try clean.train(epochs: 6, on: DeviceImages(clean.training, on: backend))
+      let (infected, clean) = try infectedAndClean(backend)
       let data = try DeviceImages(barImages(80, seed: 3), on: backend)
       var tuning = TrainingSettings()
       tuning.batch = 16
