@@ -41,14 +41,20 @@ import Testing
     ].map({ String(cString: $0) }) {
       let code = source.split(separator: "\n").filter { !$0.hasPrefix("//") }.joined(separator: "\n")
       let kernels = code.split(separator: "\n").count { $0.hasPrefix("kernel") || $0.contains(" kernel ") }
-      let changed = KernelOffsets.added(to: code)
       #expect(kernels > 0)
       #expect(code.components(separatedBy: "kernel void ").count - 1 == kernels)
-      #expect(changed.components(separatedBy: "ulong ").count > kernels)
+      var pointers = 0
       // A parameter list ends at its first parenthesis.
       for piece in code.components(separatedBy: "kernel void ").dropFirst() {
         let parameters = piece.prefix { $0 != ")" }
         #expect(piece.dropFirst(parameters.count).hasPrefix(") {"))
+        pointers += parameters.count { $0 == "*" }
+      }
+      let changed = KernelOffsets.added(to: code)
+      for added in [", ulong ", "((global const uchar *)"] {
+        #expect(
+          changed.components(separatedBy: added).count == code.components(separatedBy: added).count + pointers
+        )
       }
     }
   }

@@ -1,7 +1,9 @@
 extension LaunchBuilder {
   /// How the pixels of an image are cut into chunks that are summed one by one: enough for parallel work, and at most as
   /// many as are quickly merged.
-  private func chunks(_ pixels: Int, atMost most: Int, pixelsEach least: Int) -> (size: Int, count: Int) {
+  private func chunks(_ pixels: Int, atMost most: Int = 256, pixelsEach least: Int = 64) -> (
+    size: Int, count: Int
+  ) {
     let wanted = min(most, max(1, pixels / least))
     let size = max(1, (pixels + wanted - 1) / wanted)
     return (size, (pixels + size - 1) / size)
@@ -9,8 +11,7 @@ extension LaunchBuilder {
 
   /// The chunks of batch norm's sums, which ``merge(_:_:channels:)`` merges.
   private func batchNormChunks(_ pixels: Int) -> (size: Int, count: Int) {
-    tuning.isCPU
-      ? chunks(pixels, atMost: 256, pixelsEach: 64) : chunks(pixels, atMost: 2048, pixelsEach: 32)
+    tuning.isCPU ? chunks(pixels) : chunks(pixels, atMost: 2048, pixelsEach: 32)
   }
 
   /// Appends a launch that merges the chunks of every channel: a work-group is four channels by so many lanes.
@@ -34,7 +35,7 @@ extension LaunchBuilder {
 
   mutating func channelSum(_ d: ChannelSum) throws {
     let x = shape(d.input)
-    let chunk = chunks(x.pixels, atMost: 256, pixelsEach: 64)
+    let chunk = chunks(x.pixels)
     let partial = try need(.partial, floats: chunk.count * x.c)
     perChannel(
       "channel_sum", [.value(d.input), partial] + (try ints(x.c, x.pixels, chunk.size)), channels: x.c,

@@ -91,7 +91,8 @@ public final class DefenseSession {
   /// ``cost(adversarial:_:)`` and ``scoringCost``.
   func plan(work: Double) { self.work = max(1, work) }
 
-  /// What an image costs, in units of a plain training image, PGD's examples being adversarial ones: a PGD step is about two thirds of a training step.
+  /// What an image costs, in units of a plain training image, PGD's examples being adversarial ones: a PGD step is about two
+  /// thirds of a training step.
   static func cost(adversarial: Bool, _ settings: TrainingSettings) -> Double {
     (settings.sam_radius > 0 ? 2 : 1) + (adversarial ? Double(settings.attack.steps) * 2 / 3 : 0)
   }

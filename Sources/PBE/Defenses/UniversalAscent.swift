@@ -20,7 +20,7 @@ struct UniversalBatches {
     rows = try data.backend.makeTensor(order.map { Int32($0) }, shape: Shape(data.count, 1))
   }
 
-  /// A batch and the same with perturbations on it. Unclipped: a pixel at its limit would have no gradient.
+  /// A batch with perturbations on it. Unclipped: a pixel at its limit would have no gradient.
   func load(
     perturbedBy patterns: Tensor, in program: inout Program
   ) throws -> (examples: Value, labels: Value, samples: Value, patterns: Value, mask: Value) {

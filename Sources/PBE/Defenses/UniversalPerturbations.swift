@@ -64,7 +64,7 @@ final class UniversalSearch {
   func run(
     progress: (_ done: Int) throws -> Void = { _ in }
   ) throws -> (perturbations: [Float], answered: Double) {
-    let (found, _) = try first.run(from: starts(), steps: settings.steps[0]) { try progress($0) }
+    let (found, _) = try first.run(from: starts(), steps: settings.steps[0], progress: progress)
     let size = found.count / settings.candidates
     let candidates = (0..<settings.candidates).map { Array(found[$0 * size..<($0 + 1) * size]) }
     let scores = try candidates.map(contrast.measure)

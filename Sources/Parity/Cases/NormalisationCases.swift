@@ -60,8 +60,9 @@ struct BatchNormTensors {
 extension ParityTable {
   private static let shapes = [
     Shape(4, 5, 6, 7), Shape(2, 8, 32, 32), Shape(3, 16, 4, 4), Shape(2, 1, 3, 3), Shape(16, 33),
-    Shape(1, 64, 7, 7),
-    Shape(5, 130, 2, 2),
+    Shape(1, 64, 7, 7), Shape(5, 130, 2, 2),
+    // More chunks of pixels than a GPU's work-group has work-items to merge them.
+    Shape(3, 6, 40, 41),
   ]
 
   /// Batch norm: statistics, folding, both gradients.
