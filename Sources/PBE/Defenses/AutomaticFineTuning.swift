@@ -3,20 +3,21 @@ import Kernels
 /// Adversarial fine-tuning with pbe-gpu's own recipe: erases a backdoor with some clean images. In place of adversarial
 /// examples, each for one image, it takes perturbations that are one for all images, as a trigger is.
 ///
-/// - The teacher: the infected model, fine-tuned on the clean images.
+/// - The teacher: the infected model, fine-tuned on the clean images as ``CleanFineTuning/fineTuning`` does it, but in
+///   batches of a quarter, with a quarter of the learning rate.
 /// - The witness: the teacher, shrunk until little of it is left (``Weights/shrink(keeping:seed:)``), learns again what it
 ///   knew from its own answers to them (``Distillation``). Answers to images without a trigger hardly tell what a trigger
 ///   does, but they cost accuracy, too.
 /// - The repair: the teacher goes on learning its own answers to the images, and gives the same where half of them carry
 ///   perturbations that fool the infected model and not the witness (``UniversalPerturbations``). In the infected model a
-///   trigger stands out most.
+///   trigger stands out most. There is no dropout: what the teacher answers is to be met, not guessed from less.
 public struct AutomaticFineTuning: Sendable, Codable, Hashable {
   /// How it trains; the learning rates are those of `learning_rates`.
   public var tuning: TrainingSettings
   /// Epochs of the teacher, the witness and the repair.
-  public var epochs = [10, 60, 10]
+  public var epochs = [100, 60, 10]
   /// The learning rate that each of them begins with; it falls to zero along half a cosine.
-  public var learning_rates: [Float] = [0.01, 0.05, 0.005]
+  public var learning_rates: [Float] = [0.0025, 0.05, 0.003]
   /// What the witness keeps of the teacher's weights.
   public var keeping: Float = 0.45
   /// The temperature of the teacher's answers.
@@ -65,6 +66,8 @@ public struct AutomaticFineTuning: Sendable, Codable, Hashable {
       infected, witness: witness, data: clean, tuning: tuning, settings: perturbations)
     try session.weights.backend.write(session.search(search), to: search.perturbations)
     try session.change { try session.weights.copy(from: teacher.weights) }
+    var tuning = tuning
+    tuning.dropout = false
     _ = try session.makeTrainer(clean, tuning, teacher: teacher, perturbations: search.perturbations)
     return try train(session, clean, step: 2, "repair", isAdversarial: true)
   }
@@ -85,7 +88,7 @@ public struct AutomaticFineTuning: Sendable, Codable, Hashable {
   private func work(_ clean: DeviceImages) -> Double {
     let taught = 1 + DefenseSession.scoringCost
     let passes = zip(epochs, [1, taught, taught]).reduce(0) { $0 + Double($1.0) * $1.1 }
-    let looking = perturbations.steps.reduce(0, +) * min(tuning.batch, clean.count)
+    let looking = perturbations.allSteps * min(tuning.batch, clean.count)
     return Double(clean.count) * passes + DefenseSession.searchCost * Double(looking)
   }
 }

@@ -125,12 +125,12 @@ public final class Trainer {
         return try Plans.train(
           weights, images: input, labels: labels, samples: samples, totals: totals, optimizer: optimizer,
           seed: settings.seed, smoothing: settings.label_smoothing, teacher: teacher, question: images,
-          masks: masks)
+          dropout: settings.dropout, masks: masks)
       }
       return try Plans.sharpnessAwareTrain(
         weights, images: input, labels: labels, samples: samples, totals: totals, optimizer: optimizer,
         radius: settings.sam_radius, adaptive: settings.sam_adaptive, seed: settings.seed,
-        smoothing: settings.label_smoothing, masks: masks)
+        smoothing: settings.label_smoothing, dropout: settings.dropout, masks: masks)
     }
     var programs = [load, start, try train(images), try train(example)]
     if usesPGD {

@@ -23,6 +23,8 @@ public struct TrainingSettings: Sendable, Codable, Hashable {
   public var attack = PGD()
   /// How images are augmented, before the attack; `nil` for not at all.
   public var augmentation: Augmentation?
+  /// Whether dropout acts, in networks that have it.
+  public var dropout = true
   /// A new order of the extra set each epoch. The paper's PBE keeps the data set's order, which on data stored class
   /// by class gives batches of one class.
   public var shuffles = true

@@ -20,13 +20,12 @@ struct UniversalBatches {
     rows = try data.backend.makeTensor(order.map { Int32($0) }, shape: Shape(data.count, 1))
   }
 
-  /// A batch with perturbations on it. Unclipped: a pixel at its limit would have no gradient.
+  /// A batch with perturbations on it, where their masks are 1. Unclipped: a pixel at its limit would have no gradient.
   func load(
-    perturbedBy patterns: Tensor, in program: inout Program
+    perturbedBy patterns: Tensor, masks: Tensor, in program: inout Program
   ) throws -> (examples: Value, labels: Value, samples: Value, patterns: Value, mask: Value) {
     let loaded = try data.load(batch, rows: rows, augmentedBy: tuning, in: &program)
-    let bound = program.bind(patterns)
-    let mask = program.bind(try UniversalSearch.wholeImages(patterns.shape, on: data.backend))
+    let (bound, mask) = (program.bind(patterns), program.bind(masks))
     let examples = program.temporary(program[loaded.images].shape)
     program.append(
       .applyTrigger(
@@ -47,6 +46,7 @@ final class UniversalAscent {
   /// float32 image (count, c, h, w).
   let perturbations: Tensor
   let images: UniversalBatches
+  private let masks: Tensor
   private let totals: Tensor
   private let executable: any Executable
 
@@ -59,10 +59,11 @@ final class UniversalAscent {
     let image = images.data.images.shape
     let shape = Shape(count, image.c, image.h, image.w)
     perturbations = try backend.makeTensor(shape, role: .image)
+    masks = try UniversalSearch.wholeImages(shape, on: backend)
     totals = try backend.makeTensor(.vector(2))
     let centre = try backend.makeTensor([Float](repeating: 0, count: shape.count), shape: shape, role: .image)
     var program = Program()
-    let loaded = try images.load(perturbedBy: perturbations, in: &program)
+    let loaded = try images.load(perturbedBy: perturbations, masks: masks, in: &program)
     let gradient = program.temporary(shape)
     let unused = try backend.makeTensor(.vector(2))
     for (network, weight, sums) in [(model, Float(1), totals), (witness, -1, unused)] {
@@ -86,12 +87,14 @@ final class UniversalAscent {
 
   /// Ascends from `starts`. `progress` gets the number of images done; throwing stops.
   ///
-  /// - Returns: the perturbations, and the share of images that the model answers as labelled with them, in the last pass.
+  /// - Returns: what the starts have become, and the share of images that the model answers as labelled with them, in the
+  ///   last pass.
   func run(
-    from starts: [Float], steps: Int, progress: (_ done: Int) throws -> Void
-  ) throws -> (perturbations: [Float], answered: Double) {
+    from starts: [UniversalPerturbation], steps: Int, progress: (_ done: Int) throws -> Void
+  ) throws -> (found: [UniversalPerturbation], answered: Double) {
     let backend = images.data.backend
-    try backend.write(starts, to: perturbations)
+    try backend.write(starts.flatMap(\.values), to: perturbations)
+    try backend.write(starts.flatMap(\.mask), to: masks)
     let pass = min(steps, images.count)
     var pace = QueuePace(backend)
     for step in 0..<steps {
@@ -100,8 +103,15 @@ final class UniversalAscent {
       try pace.handedOut()
       try progress((step + 1) * images.batch)
     }
+    let values: [Float] = try backend.read(perturbations)
+    let size = values.count / starts.count
+    let found = starts.enumerated().map { number, start in
+      var start = start
+      start.values = Array(values[number * size..<(number + 1) * size])
+      return start
+    }
     return (
-      try backend.read(perturbations),
+      found,
       Double(try backend.read(totals)[1]) / Double(max(1, pass * images.batch))
     )
   }
@@ -123,7 +133,8 @@ final class UniversalContrast {
     perturbation = try backend.makeTensor(Shape(1, image.c, image.h, image.w), role: .image)
     totals = try (0..<2).map { _ in try backend.makeTensor(.vector(2)) }
     var program = Program()
-    let loaded = try images.load(perturbedBy: perturbation, in: &program)
+    let masks = try UniversalSearch.wholeImages(perturbation.shape, on: backend)
+    let loaded = try images.load(perturbedBy: perturbation, masks: masks, in: &program)
     for (network, sums) in zip([model, witness], totals) {
       var lowering = Lowering(
         network, mode: .evaluation, batch: images.batch, program: program, samples: loaded.samples,

@@ -53,20 +53,21 @@ public enum Plans {
   ///   - smoothing: the share of the target that all classes get alike (``SoftmaxCrossEntropy/smoothing``).
   ///   - teacher: whose answers are learned beside the labels.
   ///   - question: the images that the teacher answers; `nil` for `images`.
+  ///   - dropout: whether dropout acts.
   ///   - masks: put on the parameters after the update. The step itself takes them as they are: ``mask(_:_:)`` comes
   ///     before the first.
   ///   - start: operators that come first.
   public static func train(
     _ weights: Weights, images: Tensor, labels: Tensor, samples: Tensor, totals: Tensor, optimizer: Optimizer,
     seed: UInt64, smoothing: Float = 0, teacher: Teacher? = nil, question: Tensor? = nil,
-    masks: [WeightMask] = [], appendingTo start: Program = Program()
+    dropout: Bool = true, masks: [WeightMask] = [], appendingTo start: Program = Program()
   ) throws -> Program {
     let batch = Batch(images: images, labels: labels, samples: samples)
     var program = start
     let sums = program.bind(totals)
     try gradients(
       weights, of: batch, totals: sums, optimizer, seed: seed, smoothing: smoothing, teacher: teacher,
-      question: question, in: &program)
+      question: question, dropout: dropout, in: &program)
     optimizer.update(weights, in: &program)
     try put(masks, on: weights, in: &program)
     return program
@@ -87,17 +88,20 @@ public enum Plans {
   ///   - radius: the length of the perturbation; adaptive, of the perturbation over the weights' magnitudes.
   ///   - adaptive: perturbs each weight in proportion to its size.
   ///   - smoothing: the share of the target that all classes get alike (``SoftmaxCrossEntropy/smoothing``).
+  ///   - dropout: whether dropout acts.
   ///   - masks: put on the parameters after the update; the passes take them as they are.
   ///   - start: operators that come first.
   public static func sharpnessAwareTrain(
     _ weights: Weights, images: Tensor, labels: Tensor, samples: Tensor, totals: Tensor, optimizer: Optimizer,
-    radius: Float, adaptive: Bool, seed: UInt64, smoothing: Float = 0, masks: [WeightMask] = [],
-    appendingTo start: Program = Program()
+    radius: Float, adaptive: Bool, seed: UInt64, smoothing: Float = 0, dropout: Bool = true,
+    masks: [WeightMask] = [], appendingTo start: Program = Program()
   ) throws -> Program {
     let batch = Batch(images: images, labels: labels, samples: samples)
     var program = start
     let sums = program.bind(totals)
-    try gradients(weights, of: batch, totals: sums, optimizer, seed: seed, smoothing: smoothing, in: &program)
+    try gradients(
+      weights, of: batch, totals: sums, optimizer, seed: seed, smoothing: smoothing, dropout: dropout,
+      in: &program)
 
     let parameters = program.bind(weights.trained)
     let saved = program.temporary(weights.trained.shape, role: .plain)
@@ -110,7 +114,7 @@ public enum Plans {
     let unused = program.temporary(totals.shape, role: .plain)
     program.append(.fill(Fill(output: unused, value: 0)))
     try gradients(
-      weights, of: batch, totals: unused, optimizer, seed: seed, smoothing: smoothing,
+      weights, of: batch, totals: unused, optimizer, seed: seed, smoothing: smoothing, dropout: dropout,
       updatesStatistics: false, in: &program)
 
     program.append(.copy(Copy(input: saved, output: parameters)))
@@ -136,11 +140,12 @@ public enum Plans {
   /// Forward in training mode and backward into every parameter; `totals` is added to.
   private static func gradients(
     _ weights: Weights, of batch: Batch, totals: Value, _ optimizer: Optimizer, seed: UInt64,
-    smoothing: Float, teacher: Teacher? = nil, question: Tensor? = nil, updatesStatistics: Bool = true,
-    in program: inout Program
+    smoothing: Float, teacher: Teacher? = nil, question: Tensor? = nil, dropout: Bool,
+    updatesStatistics: Bool = true, in program: inout Program
   ) throws {
     let lesson = try teacher.map { try $0.lesson(on: question ?? batch.images, in: &program) }
-    let samples = program.bind(batch.samples)
+    // Dropout, which needs them for its random numbers, is left out without.
+    let samples = dropout ? program.bind(batch.samples) : nil
     var lowering = Lowering(
       weights, mode: .training, batch: batch.images.shape.n, program: program, samples: samples, seed: seed,
       updatesStatistics: updatesStatistics)

@@ -355,7 +355,7 @@ extension DeviceTests {
         return (steps, try backend.read(victim.weights.trained), before, try victim.metrics())
       }
       let (steps, weights, before, after) = try run()
-      #expect(steps.map(\.losses.count) == [10, 60, 10] && steps.map(\.adversarial_epochs) == [0, 0, 10])
+      #expect(steps.map(\.losses.count) == [100, 60, 10] && steps.map(\.adversarial_epochs) == [0, 0, 10])
       #expect(before.asr ?? 0 > 0.9 && after.asr ?? 1 < 0.2 && after.acc > before.acc - 0.05)
       #expect(try run().1 == weights)
     }
@@ -384,13 +384,21 @@ extension DeviceTests {
         settings: settings)
       var done: [Int] = []
       let (found, answered) = try search.run { done.append($0) }
-      #expect(done.last == search.imageCount && search.imageCount == (60 + 120) * 16)
-      let size = found.count / 2
-      for part in [found.prefix(size), found.suffix(size)] {
+      #expect(done.last == search.imageCount && search.imageCount == (2 * 60 + 120) * 16)
+      #expect(done == done.sorted())
+      let size = found.count / 4
+      let parts = (0..<4).map { Array(found[$0 * size..<($0 + 1) * size]) }
+      for part in parts {
         let length = part.reduce(0) { $0 + $1 * $1 }.squareRoot()
         #expect(length > 1 && length < 3.0001)
       }
-      #expect(found.prefix(size) != found.suffix(size), "each has a start of its own")
+      #expect(parts[0] != parts[1], "each has a start of its own")
+      let tile = images.width / 4
+      for (number, part) in parts.enumerated() {
+        let pixels = part.indices.filter { part[$0] != 0 }.map { $0 % (images.height * images.width) }
+        let tiles = Set(pixels.map { $0 / images.width / tile * 4 + $0 % images.width / tile })
+        #expect(tiles.count == (number < 2 ? 16 : 1), "first those of the whole image, then those of a tile")
+      }
       #expect(try search.run().perturbations == found)
       #expect(answered < 0.5)
       let perturbed = try DeviceImages(images, on: backend).pixels().enumerated().map {
@@ -414,7 +422,7 @@ extension DeviceTests {
       tuning.batch = 16
       func found(_ count: Int) throws -> [[Float]] {
         var settings = UniversalPerturbations()
-        (settings.candidates, settings.count, settings.steps) = (8, count, [20, 0])
+        (settings.divisions, settings.candidates, settings.count, settings.steps) = ([1], 8, count, [20, 0])
         let numbers = try UniversalSearch(
           infected.weights, witness: clean.weights, data: data, tuning: tuning, settings: settings
         ).run().perturbations
