@@ -3,8 +3,8 @@ import Kernels
 /// Adversarial fine-tuning with pbe-gpu's own recipe: erases a backdoor with some clean images. In place of adversarial
 /// examples, each for one image, it takes perturbations that are one for all images, as a trigger is.
 ///
-/// - The teacher: the infected model, fine-tuned on the clean images as ``CleanFineTuning/fineTuning`` does it, but in
-///   batches of a quarter, with a quarter of the learning rate.
+/// - The teacher: the infected model, fine-tuned on the clean images nearly as ``CleanFineTuning/fineTuning`` does it: in
+///   batches of a quarter with a quarter of the learning rate, and Nesterov's momentum.
 /// - The witness: the teacher, shrunk until little of it is left (``Weights/shrink(keeping:seed:)``), learns again what it
 ///   knew from its own answers to them (``Distillation``). Answers to images without a trigger hardly tell what a trigger
 ///   does, but they cost accuracy, too.
@@ -12,12 +12,14 @@ import Kernels
 ///   perturbations that fool the infected model and not the witness (``UniversalPerturbations``). In the infected model a
 ///   trigger stands out most. There is no dropout: what the teacher answers is to be met, not guessed from less.
 public struct AutomaticFineTuning: Sendable, Codable, Hashable {
-  /// How it trains; the learning rates are those of `learning_rates`.
+  /// How it trains; learning rates and dropout are those of `learning_rates` and `dropout`.
   public var tuning: TrainingSettings
   /// Epochs of the teacher, the witness and the repair.
   public var epochs = [100, 60, 10]
   /// The learning rate that each of them begins with; it falls to zero along half a cosine.
   public var learning_rates: [Float] = [0.0025, 0.05, 0.003]
+  /// Whether dropout acts in each of them.
+  public var dropout = [true, true, false]
   /// What the witness keeps of the teacher's weights.
   public var keeping: Float = 0.45
   /// The temperature of the teacher's answers.
@@ -45,17 +47,23 @@ public struct AutomaticFineTuning: Sendable, Codable, Hashable {
       try result.setValues(session.values(name) { try weights.values() }.numbers)
       return result
     }
-    _ = try session.makeTrainer(clean, tuning)
+    _ = try session.makeTrainer(clean, tuning(0))
     var steps = [try train(session, clean, step: 0, "teacher")]
     let teacher = Teacher(try remembered("teacher"), temperature: temperature, labelShare: label_share)
 
     try session.change { try weights.shrink(keeping: keeping, seed: tuning.seed) }
-    _ = try session.makeTrainer(clean, tuning, teacher: teacher)
+    _ = try session.makeTrainer(clean, tuning(1), teacher: teacher)
     steps.append(try train(session, clean, step: 1, "witness"))
     let witness = try remembered("witness")
 
     steps.append(try repair(session, clean, teacher, infected, witness))
     return steps
+  }
+
+  private func tuning(_ step: Int) -> TrainingSettings {
+    var result = tuning
+    result.dropout = dropout[step]
+    return result
   }
 
   private func repair(
@@ -66,9 +74,8 @@ public struct AutomaticFineTuning: Sendable, Codable, Hashable {
       infected, witness: witness, data: clean, tuning: tuning, settings: perturbations)
     try session.weights.backend.write(session.search(search), to: search.perturbations)
     try session.change { try session.weights.copy(from: teacher.weights) }
-    var tuning = tuning
-    tuning.dropout = false
-    _ = try session.makeTrainer(clean, tuning, teacher: teacher, perturbations: search.perturbations)
+    _ = try session.makeTrainer(
+      clean, tuning(2), teacher: teacher, perturbations: search.perturbations)
     return try train(session, clean, step: 2, "repair", isAdversarial: true)
   }
 

@@ -59,7 +59,7 @@ final class UniversalAscent {
     let image = images.data.images.shape
     let shape = Shape(count, image.c, image.h, image.w)
     perturbations = try backend.makeTensor(shape, role: .image)
-    masks = try UniversalSearch.wholeImages(shape, on: backend)
+    masks = try backend.makeTensor(Shape(count, 1, image.h, image.w), role: .image)
     totals = try backend.makeTensor(.vector(2))
     let centre = try backend.makeTensor([Float](repeating: 0, count: shape.count), shape: shape, role: .image)
     var program = Program()

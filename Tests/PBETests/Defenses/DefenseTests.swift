@@ -360,6 +360,42 @@ extension DeviceTests {
       #expect(try run().1 == weights)
     }
 
+    /// The repair trains without dropout, by default and unlike what comes before it.
+    @Test(arguments: TestDevices.usable.indices)
+    func repairWithoutDropout(_ device: Int) throws {
+      let backend = TestDevices.usable[device]
+      let specification = NetworkSpecification(.smallVGG, width: 4, classes: 4, channels: 3)
+      let clean = try DeviceImages(barImages(32, size: 32, seed: 3), on: backend)
+      func losses(_ dropout: [Bool]? = nil) throws -> [[Double]] {
+        let weights = try Weights(specification.graph(), on: backend)
+        try weights.initialise(seed: 3)
+        var defense = AutomaticFineTuning()
+        (defense.tuning.batch, defense.epochs) = (16, [1, 1, 1])
+        (defense.perturbations.candidates, defense.perturbations.steps) = (4, [1, 1])
+        defense.dropout = dropout ?? defense.dropout
+        return try defense.run(DefenseSession(weights, observer: DefenseObserver()), clean: clean).map(
+          \.losses)
+      }
+      let (without, with) = (try losses(), try losses([true, true, true]))
+      #expect(without[0...1] == with[0...1] && without[2] != with[2])
+      #expect(try losses([true, true, false]) == without)
+      #expect(try losses([false, true, false])[0] != without[0])
+    }
+
+    /// The tiles of an image whose sizes can't be divided cover each of its pixels once, each with a start of its own.
+    @Test func tiles() {
+      let image = Shape(1, 3, 10, 7)
+      var stream = PhiloxStream(seed: 1, purpose: 0)
+      let tiles = (0..<16).map {
+        UniversalPerturbation(image: image, divisions: 4, tile: $0, length: 2, from: &stream)
+      }
+      for pixel in 0..<70 { #expect(tiles.reduce(0) { $0 + $1.mask[pixel] } == 1) }
+      for tile in tiles {
+        #expect(tile.values.indices.allSatisfy { (tile.values[$0] != 0) == (tile.mask[$0 % 70] == 1) })
+        #expect(abs(tile.values.reduce(0) { $0 + $1 * $1 } - 4) < 1e-4)
+      }
+    }
+
     /// Two models trained alike, the second one without the poison.
     private func infectedAndClean(_ backend: any Backend) throws -> (infected: Victim, clean: Victim) {
       let (infected, clean) = (try Victim(on: backend), try Victim(on: backend))
