@@ -15,9 +15,9 @@ public struct AutomaticFineTuning: Sendable, Codable, Hashable {
   /// How it trains; learning rates and dropout are those of `learning_rates` and `dropout`.
   public var tuning: TrainingSettings
   /// Epochs of the teacher, the witness and the repair.
-  public var epochs = [100, 60, 10]
+  public var epochs = [100, 60, 20]
   /// The learning rate that each of them begins with; it falls to zero along half a cosine.
-  public var learning_rates: [Float] = [0.0025, 0.05, 0.003]
+  public var learning_rates: [Float] = [0.0025, 0.05, 0.005]
   /// Whether dropout acts in each of them.
   public var dropout = [true, true, false]
   /// What the witness keeps of the teacher's weights.

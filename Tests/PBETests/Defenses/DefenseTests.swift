@@ -355,7 +355,7 @@ extension DeviceTests {
         return (steps, try backend.read(victim.weights.trained), before, try victim.metrics())
       }
       let (steps, weights, before, after) = try run()
-      #expect(steps.map(\.losses.count) == [100, 60, 10] && steps.map(\.adversarial_epochs) == [0, 0, 10])
+      #expect(steps.map(\.losses.count) == [100, 60, 20] && steps.map(\.adversarial_epochs) == [0, 0, 20])
       #expect(before.asr ?? 0 > 0.9 && after.asr ?? 1 < 0.2 && after.acc > before.acc - 0.05)
       #expect(try run().1 == weights)
     }
