@@ -11,6 +11,8 @@ public struct Relapse: Sendable, Codable, Hashable {
   public var learning_rate: Float = 0.001
   /// The key of all random numbers.
   public var seed: UInt64 = 0
+  /// The most images of a batch: so many have to fit into memory. Fewer are one batch.
+  private static let largestBatch = 128
 
   /// The defaults.
   public init() {}
@@ -25,17 +27,22 @@ public struct Relapse: Sendable, Codable, Hashable {
   }
 
   /// Trains `weights` in place on poisoned images of `training`; `poison` says which are. Throws as ``check(_:)``.
-  public func run(_ weights: Weights, training: DeviceImages, poison: PoisonedSet) throws {
+  ///
+  /// - Parameter progress: called after each step; throwing stops the training.
+  public func run(
+    _ weights: Weights, training: DeviceImages, poison: PoisonedSet, progress: () throws -> Void = {}
+  ) throws {
     try check(poison)
     let chosen = Permutation.of(training.count, seed: seed, purpose: RandomPurpose.relapse).lazy
       .filter { poison.roles[$0] == .poisoned }.prefix(images)
     var settings = TrainingSettings()
     settings.learning_rate = learning_rate
-    settings.batch = images
+    settings.batch = min(images, Self.largestBatch)
     settings.seed = seed
     let trainer = try Trainer(weights, data: training, settings: settings)
     for _ in 0..<epochs {
-      try trainer.epoch(on: Array(chosen), learningRate: { _, _ in learning_rate })
+      try trainer.epoch(
+        on: Array(chosen), learningRate: { _, _ in learning_rate }, progress: { _ in try progress() })
     }
   }
 }

@@ -11,15 +11,10 @@ public struct RunIdentity: Sendable, Equatable {
   public init(_ value: some Encodable) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    let object = try JSONSerialization.jsonObject(with: encoder.encode(value))
-    guard let members = object as? [String: Any] else {
+    guard let members = try Self.members(encoder.encode(value)) else {
       throw PBEError(.internal, "a run's settings must be an object")
     }
-    values = try members.mapValues { member in
-      let data = try JSONSerialization.data(
-        withJSONObject: member, options: [.sortedKeys, .fragmentsAllowed, .withoutEscapingSlashes])
-      return String(decoding: data, as: UTF8.self)
-    }
+    values = members
   }
 
   /// The identity that ``text`` gave. Throws `badData`.
@@ -47,8 +42,30 @@ public struct RunIdentity: Sendable, Equatable {
   public func difference(from other: RunIdentity) -> String? {
     for name in Set(values.keys).union(other.values.keys).sorted() {
       let (mine, theirs) = (values[name], other.values[name])
-      if mine != theirs { return "\(name) is \(mine ?? "missing"), not \(theirs ?? "missing")".printable() }
+      if mine != theirs { return Self.difference(name, mine, theirs) }
     }
     return nil
+  }
+
+  /// The first thing in which two JSON texts differ, those of the member `path`: of objects, which of their members it is.
+  private static func difference(_ path: String, _ mine: String?, _ theirs: String?) -> String {
+    let objects = [mine, theirs].map { try? members(Data(($0 ?? "").utf8)) }
+    if let mine = objects[0], let theirs = objects[1] {
+      for name in Set(mine.keys).union(theirs.keys).sorted() where mine[name] != theirs[name] {
+        return difference("\(path).\(name)", mine[name], theirs[name])
+      }
+    }
+    let values = [mine, theirs].map { ($0 ?? "missing").printable() }
+    return "\(path.printable()) is \(values[0]), not \(values[1])"
+  }
+
+  /// The JSON texts of an object's members; `nil` for anything else. Throws where this is no JSON.
+  private static func members(_ json: Data) throws -> [String: String]? {
+    let object = try JSONSerialization.jsonObject(with: json, options: .fragmentsAllowed)
+    return try (object as? [String: Any])?.mapValues { member in
+      let data = try JSONSerialization.data(
+        withJSONObject: member, options: [.sortedKeys, .fragmentsAllowed, .withoutEscapingSlashes])
+      return String(decoding: data, as: UTF8.self)
+    }
   }
 }

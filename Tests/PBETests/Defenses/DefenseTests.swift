@@ -170,9 +170,30 @@ extension DeviceTests {
       try relapse.run(victim.weights, training: victim.images, poison: victim.poison)
       #expect(try #require(try victim.metrics().asr) >= before)
       relapse.images = 400
+      #expect(victim.poison.count < 400)
       #expect {
         try relapse.run(victim.weights, training: victim.images, poison: victim.poison)
       } throws: { ($0 as? PBEError)?.kind == .badData }
+    }
+
+    /// Many images are several batches, so that they fit into memory, and a signal is heeded after each.
+    @Test func relapseOnManyImages() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      let poison = PoisonedSet(
+        roles: Array(repeating: .poisoned, count: victim.images.count), labels: victim.poison.labels)
+      var relapse = Relapse()
+      (relapse.images, relapse.epochs) = (300, 2)
+      var steps = 0
+      struct Stop: Error {}
+      try relapse.run(victim.weights, training: victim.images, poison: poison) { steps += 1 }
+      #expect(steps == 6)
+      #expect(throws: Stop.self) {
+        try relapse.run(victim.weights, training: victim.images, poison: poison) {
+          steps += 1
+          if steps == 8 { throw Stop() }
+        }
+      }
+      #expect(steps == 8)
     }
 
     /// The recipe `auto` for so few images, and for a network without batch norm.

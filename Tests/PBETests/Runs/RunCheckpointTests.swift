@@ -68,6 +68,25 @@ extension DeviceTests {
       }
     }
 
+    /// What differs is named however deep it lies, and however long the rest is.
+    @Test func differenceOfNestedSettings() throws {
+      struct Tuning: Encodable {
+        var batch = [1, 2], name = String(repeating: "a", count: 200), rate: Float? = 0.5
+      }
+      struct Outer: Encodable { var defense: [String: Tuning], other = 1 }
+      let one = try RunIdentity(Outer(defense: ["tuning": Tuning()]))
+      func difference(_ tuning: Tuning) throws -> String? {
+        one.difference(from: try RunIdentity(Outer(defense: ["tuning": tuning])))
+      }
+      #expect(try difference(Tuning()) == nil)
+      #expect(try difference(Tuning(rate: 0.25)) == "defense.tuning.rate is 0.5, not 0.25")
+      #expect(try difference(Tuning(rate: nil)) == "defense.tuning.rate is 0.5, not missing")
+      #expect(try difference(Tuning(batch: [1])) == "defense.tuning.batch is [1,2], not [1]")
+      #expect(
+        try one.difference(from: RunIdentity(["defense": 1]))?.hasSuffix(", not 1") ?? false,
+        "an object and a number")
+    }
+
     @Test func damage() throws {
       try TestFiles.withDirectory { directory in
         let path = directory.path + "/checkpoint"

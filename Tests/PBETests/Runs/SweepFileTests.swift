@@ -184,6 +184,7 @@ struct SweepFileTests {
       #expect(try folder.state == .started)
       try folder.write(status: 65, error: "bad")
       #expect(try folder.state == .failed && folder.record?.error == "bad")
+      try correctedOptions(folder, in: directory.path)
       try folder.write(status: 0)
       try AtomicFile.write("{}", to: folder.recordPath)
       #expect(try folder.state == .finished)
@@ -200,6 +201,24 @@ struct SweepFileTests {
       #expect(try CellLock.take(running.path) == nil)
       withExtendedLifetime(lock) {}
     }
+  }
+
+  /// A cell that failed runs again with the options that its file has now, and not from the checkpoint of the others. One that
+  /// was interrupted keeps its work, and is refused.
+  private func correctedOptions(_ failed: SweepCellFolder, in directory: String) throws {
+    var cell = failed.cell
+    cell.set(["epochs": .text("31")])
+    let corrected = SweepCellFolder(cell, output: directory)
+    let checkpoint = failed.path + "/checkpoint.safetensors"
+    try AtomicFile.write("work", to: checkpoint)
+    #expect(try corrected.state == .failed)
+    #expect(try !failed.forgetOtherRun() && FileManager.default.fileExists(atPath: checkpoint))
+    #expect(try corrected.forgetOtherRun() && !FileManager.default.fileExists(atPath: checkpoint))
+    for status in [nil, Int32(75)] {
+      try failed.write(status: status)
+      #expect(try failed.state == .started && corrected.state == .changed)
+    }
+    try failed.write(status: 65, error: "bad")
   }
 
   /// What is kept names folders as the sweep does, since on another machine they are others.

@@ -99,7 +99,7 @@ public struct SweepCellFolder: Sendable {
     case recorded
     /// The last run ended with an error.
     case failed
-    /// Finished with other options than the file has now.
+    /// Begun or finished, with other options than the file has now.
     case changed
 
     /// There are results.
@@ -140,6 +140,7 @@ public struct SweepCellFolder: Sendable {
   /// What the command wrote to standard error.
   public var logPath: String { "\(path)/log.txt" }
   private var statePath: String { "\(path)/cell.json" }
+  private var checkpointPath: String { "\(path)/checkpoint.safetensors" }
 
   /// How far the cell is. Throws `badData` when its kept record can't be read.
   public var state: State {
@@ -150,10 +151,20 @@ public struct SweepCellFolder: Sendable {
       }
       if CellLock.isHeld(path) { return .running }
       if let kept = try kept { return fits(kept.cell) ? .recorded : .changed }
-      guard let own else { return InputFile.exists("\(path)/checkpoint.safetensors") ? .started : .missing }
-      return own.status.map { $0 != 0 && $0 != PBEError.Kind.interrupted.rawValue } ?? false
-        ? .failed : .started
+      guard let own else { return InputFile.exists(checkpointPath) ? .started : .missing }
+      if own.status.map({ $0 != 0 && $0 != PBEError.Kind.interrupted.rawValue }) ?? false { return .failed }
+      return fits(own) ? .started : .changed
     }
+  }
+
+  /// Deletes the checkpoint of a run with other options than the file has now: options may be what made it fail. Throws as
+  /// ``record``.
+  ///
+  /// - Returns: whether the last run had others.
+  public func forgetOtherRun() throws -> Bool {
+    guard let own = try record, !fits(own) else { return false }
+    unlink(checkpointPath)
+    return true
   }
 
   private func fits(_ record: SweepCellRecord) -> Bool {

@@ -228,7 +228,9 @@ struct EraseCommand: ParsableCommand {
   ) throws -> Metrics? {
     guard let relapse, let poison = set.poison else { return nil }
     let run = relapseRun(relapse)
-    try run.run(weights, training: set.onDevice(weights.backend), poison: poison)
+    try run.run(weights, training: set.onDevice(weights.backend), poison: poison) {
+      try Interruption.check(files.remedy)
+    }
     return try measure(evaluator, "after \(run.epochs) epochs on \(relapse) poisoned images", log)
   }
 

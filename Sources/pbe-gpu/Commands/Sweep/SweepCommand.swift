@@ -102,6 +102,8 @@ struct SweepCommand: ParsableCommand {
     if let records { try Output.makeDirectory(records) }
     try Output.makeDirectory(output)
     try SweepFile.keepCopy(of: file, in: output)
+    // Better now than after hours of work.
+    _ = try reportText()
     if !list {
       log.info("\(plan.jobs.count) cells in \(output)")
       failures = try SweepWorkers(plan.jobs, slots: slots(log), log: log).run()
@@ -109,6 +111,7 @@ struct SweepCommand: ParsableCommand {
     for job in plan.jobs { try job.folder.keep() }
     let results = try SweepResults(sweep, output: output, records: records)
     try write(results, to: output)
+    try Interruption.check("the same command goes on with the sweep")
     try SweepListing(results, plan).print(asJSON: json)
     if let first = failures.first {
       throw PBEError(
@@ -183,11 +186,18 @@ struct SweepCommand: ParsableCommand {
   private func write(_ results: SweepResults, to output: String) throws {
     try AtomicFile.write(results.markdown, to: "\(output)/results.md")
     try AtomicFile.write(results.csv, to: "\(output)/results.csv")
-    guard let report else { return }
+    if let report, let text = try reportText() {
+      try AtomicFile.write(results.inserted(into: text), to: report)
+    }
+  }
+
+  /// What `--report` has; `nil` without one.
+  private func reportText() throws -> String? {
+    guard let report else { return nil }
     let bytes = try InputFile.read(report, limit: 1 << 26, remedy: "name a Markdown file that is there")
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw PBEError(.badData, "the file is not UTF-8", at: report, remedy: "name a Markdown file")
     }
-    try AtomicFile.write(results.inserted(into: text), to: report)
+    return text
   }
 }

@@ -32,12 +32,15 @@ struct SweepJob: Sendable {
   /// on to the child, which leaves a checkpoint. Throws what went wrong, and `interrupted`.
   func run(_ log: Logger, _ place: String, on slot: Slot) throws {
     if try isSettled(log, place) { return }
-    let isNew = try folder.state == .missing
+    let isNew = try [.missing, .recorded].contains(folder.state)
     try Output.makeDirectory(folder.path)
     guard let lock = try lock(log, place) else { return }
     // It may have been finished before the lock was free.
     if try isSettled(log, place) { return }
-    log.info("\(place): \(isNew ? "starting" : "going on")")
+    let isAnew = try folder.forgetOtherRun()
+    log.info(
+      "\(place): \(isAnew ? "starting anew, with other options than before" : isNew ? "starting" : "going on")"
+    )
     try folder.write(status: nil)
     let failure = try withExtendedLifetime(lock) { try runChild(log, place, on: slot, lock) }
     try folder.write(status: failure.map(\.status) ?? 0, error: failure?.error.description)
@@ -70,7 +73,7 @@ struct SweepJob: Sendable {
       return true
     case .changed:
       throw PBEError(
-        .usage, "the cell is finished, but with other options than the file has now", at: folder.path,
+        .usage, "the cell was begun with other options than the file has now", at: folder.path,
         remedy: "move or delete the folder, and its record, to run it anew")
     case .missing, .started, .running, .failed, .recorded: return false
     }

@@ -35,10 +35,10 @@ final class SweepWorkers: Sendable {
     states = Mutex(jobs.map { _ in .waiting })
   }
 
-  /// Runs everything. A job that fails does not stop those that don't need it. Throws `interrupted`.
+  /// Runs everything, until the end or a signal. A job that fails does not stop those that don't need it.
   ///
   /// - Returns: the jobs that failed, in order.
-  func run() throws -> [(job: SweepJob, error: PBEError)] {
+  func run() -> [(job: SweepJob, error: PBEError)] {
     let group = DispatchGroup()
     // Threads rather than a queue, which would have no more of them at work than there are cores.
     for slot in slots.dropFirst() {
@@ -50,7 +50,6 @@ final class SweepWorkers: Sendable {
     }
     work(in: slots[0])
     group.wait()
-    try Interruption.check("the same command goes on with the sweep")
     return states.withLock { states in
       zip(jobs, states).compactMap { job, state in
         if case .failed(let error) = state { (job, error) } else { nil }
