@@ -11,9 +11,9 @@ struct LabelSplit {
   let logOdds: [Double]
 
   /// From this ``TriggerDiscriminant/contrast(features:)`` on they are two groups. Labels of clean images had up to 6
-  /// (docs/results.md).
+  /// (docs/trials.md).
   static let leastContrast = 10.0
-  /// How many times as diverse the trigger's group is, at least. On victims it was 1.9 and 6.5 times (docs/results.md).
+  /// How many times as diverse the trigger's group is, at least. On victims it was 1.9 and 6.5 times (docs/trials.md).
   static let leastDiversity = 1.5
   /// There must be so many images for each feature: where there are few, any of them can be told from the others.
   static let imagesPerFeature = 4
