@@ -101,6 +101,7 @@ extension CommandTests {
       ("{\"attack\":\"magic\",\"target\":0}", "magic"),
       ("{\"attack\":\"badnet\"}", "target"), ("{\"attack\":\"badnet\",\"target\":10}", "0 to 9"),
       ("{\"attack\":\"badnet\",\"target\":0,\"poison_rate\":2}", "poison_rate"),
+      ("{\"attack\":\"badnet\",\"target\":0,\"mode\":\"all-to-all\"}", "has no target"),
       ("{\"attack\":\"badnet\",\"target\":0,\"colum\":3}", "colum"),
       ("{\"attack\":\"badnet\",\"target\":0,\"row\":9223372036854775807}", "row"),
       ("{\"attack\":\"badnet\",\"target\":0,\"pattern\":[[1],[1,1]]}", "pattern"),

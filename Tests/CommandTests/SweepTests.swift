@@ -43,7 +43,7 @@ extension CommandTests {
     }
 
     /// The project's own experiments are files that the program takes.
-    @Test(arguments: ["ablations", "bank", "defenses", "observations", "published", "victims"])
+    @Test(arguments: ["ablations", "bank", "defenses", "full-width", "observations", "published", "victims"])
     func ownExperiments(name: String) throws {
       let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
@@ -114,6 +114,38 @@ extension CommandTests {
       #expect(results.map(\.status) == [0, 0], "\(results.map(\.error))")
       let epochs = results.map { $0.error.components(separatedBy: "infect/badnet: epoch 4/4").count - 1 }
       #expect(epochs.reduce(0, +) == 1, "\(results.map(\.error))")
+    }
+
+    /// An interrupted sweep has its tables all the same. A cell that was begun with other options is left as it is, unless
+    /// it failed: then they may have been the reason, and it begins anew.
+    @Test func interruptedAndCorrected() throws {
+      func arguments(epochs: Int) throws -> [String] {
+        let file = try folder.write(
+          "plan.yaml",
+          """
+          output: "\(folder["runs"])"
+          defaults: {dataset: mnist, data: "\(victim.folder.path)", device: cpu, architecture: mnist-net, width: 4,
+            epochs: \(epochs), batch: 16, no-augment: true}
+          axes: {attack: [badnet]}
+          """)
+        return ["sweep", file]
+      }
+      let run = try Program.start(arguments(epochs: 10_000))
+      #expect(run.wait { folder.text("runs/badnet/events.jsonl").contains("\"checkpoint\"") }, "\(run.error)")
+      kill(run.process.processIdentifier, SIGINT)
+      let result = run.finish()
+      #expect(result.status == 75 && result.output.isEmpty, "\(result.error)")
+      #expect(folder.text("runs/results.md").contains("badnet (started)"))
+      #expect(folder.names("runs/badnet").contains("checkpoint.safetensors"))
+      try Program.fail(64, ["with other options"], arguments(epochs: 2), ignoringOutput: true)
+      #expect(try states() == ["badnet": "changed"])
+      // As a training that diverged leaves it.
+      let record = folder.text("runs/badnet/cell.json")
+      try folder.write("runs/badnet/cell.json", record.replacingOccurrences(of: ": 75", with: ": 65"))
+      let anew = try Program.succeed(arguments(epochs: 2))
+      #expect(anew.error.contains("badnet: starting anew"), "\(anew.error)")
+      #expect(try states() == ["badnet": "finished"])
+      #expect(folder.text("runs/badnet/log.txt").contains("epoch 2/2"))
     }
 
     /// Whoever stops or kills a cell's process, and not the sweep, finds the cell as it would after stopping the sweep.

@@ -74,7 +74,7 @@ public struct StoreRows: OperationDescriptor {
   public var writes: [Value] { [table] }
 }
 
-/// Random crop, rotation and flip in one resampling pass (the paper's PostTensorTransform: METHOD, section 3.3).
+/// Random crop, rotation and flip in one resampling pass (PostTensorTransform in the paper's code).
 ///
 /// All draws are functions of the run's epoch and step and of each sample's index. With
 /// `g = philox(counter: (step, 0, epoch, purpose), key: seed)` as uniform numbers, the batch is cropped when

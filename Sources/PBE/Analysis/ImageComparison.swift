@@ -1,5 +1,5 @@
-/// How like triggered images adversarial ones are, in pixels and in what a model makes of them (METHOD, sections 5.2 and
-/// 5.3): means over the images whose label is not the attacker's. Lengths and distances are L2.
+/// How like triggered images adversarial ones are, in pixels and in what a model makes of them (docs/observations.md):
+/// means over the images whose label is not the attacker's. Lengths and distances are L2.
 public struct ImageComparison: Sendable, Codable, Equatable {
   /// In pixels, from 0 to 1. The cosine is that of Theorem 1: between the adversarial change and the trigger's.
   public struct Pixels: Sendable, Codable, Equatable {

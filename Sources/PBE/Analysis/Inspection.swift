@@ -39,7 +39,7 @@ public struct Budget: Sendable, Codable, Hashable {
     return Budget(.two, epsilon: (scale * length).rounded() / scale)
   }
 
-  /// The attack: a fifth of the radius per step (METHOD, section 5.1), from the image itself.
+  /// The attack: a fifth of the radius per step, as in the paper's code, from the image itself.
   func attack(steps: Int, clip: Bool) -> PGD {
     PGD(epsilon: Float(epsilon / 255), steps: steps, clip: clip, norm: norm)
   }
@@ -64,8 +64,8 @@ public struct InspectionSettings: Sendable, Codable, Equatable {
   /// The key of the choice of images.
   public var seed: UInt64 = 0
 
-  /// The defaults for images of `size` pixels and channels: the L-infinity budgets of METHOD, section 5.1, and matching L2
-  /// ones.
+  /// The defaults for images of `size` pixels and channels: L-infinity budgets about the 6/255 of the paper's
+  /// code, and matching L2 ones.
   public init(
     epsilons: [Double]? = nil, l2: [Double]? = nil, imageSize size: Int
   ) {
@@ -124,7 +124,8 @@ public struct ModelFindings: Sendable, Codable {
 }
 
 /// Inspects models that take the same images: what they answer to untargeted adversarial examples of clean test images,
-/// and, where the attack is known, how like triggered images those are. METHOD, section 5.
+/// and, where the attack is known, how like triggered images those are: the observations of
+/// the poster of Mu et al., CVPR 2023 (docs/observations.md).
 public enum Inspector {
   /// The models to inspect, all for the same images.
   public struct Models {

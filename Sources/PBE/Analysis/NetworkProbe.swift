@@ -12,8 +12,7 @@ public final class NetworkProbe {
     public let channels: Int
     /// Row-major (images, classes).
     public let logits: [Float]
-    /// Row-major (images, channels): each channel of the last stage after ReLU, averaged over the image (METHOD, section
-    /// 5.2).
+    /// Row-major (images, channels): each channel of the last stage after ReLU, averaged over the image.
     public let features: [Float]
 
     /// The class of each image's largest logit, the first of equals.

@@ -1,4 +1,4 @@
-/// The poster's figure (METHOD, section 5.1): for each target label, what a model infected with that target answers to
+/// The figure of the poster of Mu et al., CVPR 2023: for each target label, what a model infected with that target answers to
 /// adversarial examples, beside the same of benign models.
 public struct ObservationFigure {
   /// One size of perturbations.

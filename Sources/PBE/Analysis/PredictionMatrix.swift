@@ -1,7 +1,7 @@
 import Foundation
 
 /// What a model answers to adversarial examples: how many images of each true label (row) get each answer (column), and
-/// what that says (METHOD, section 5.1).
+/// what that says (the poster of Mu et al., CVPR 2023).
 public struct PredictionMatrix: Sendable, Codable, Equatable {
   /// Images by true label and answer.
   public let counts: [[Int]]
@@ -112,7 +112,7 @@ public struct PredictionMatrix: Sendable, Codable, Equatable {
     return ChiSquare(statistic: statistic, degreesOfFreedom: max(0, used - 1))
   }
 
-  /// The share of images that get the attacker's label, of those that have another one: D of METHOD, section 5.1.
+  /// The share of images that get the attacker's label, of those that have another one.
   public func targetShare(_ attack: AttackFile) -> Double {
     var (hits, all) = (0, 0)
     for (label, row) in counts.enumerated() {

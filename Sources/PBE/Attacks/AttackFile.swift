@@ -97,6 +97,9 @@ public struct AttackFile: Sendable {
     guard (0...1).contains(rate) else {
       throw PBEError(.badData, "poison_rate \(rate) is not between 0 and 1", at: place, remedy: "correct it")
     }
+    guard header.mode != .allToAll || header.target == nil else {
+      throw PBEError(.badData, "an all-to-all attack has no target", at: place, remedy: "take \"target\" out")
+    }
     guard let target = header.target ?? (header.mode == .allToAll ? 0 : nil), target >= 0 else {
       throw PBEError(
         .badData, "an all-to-one attack needs a target label of at least 0", at: place,

@@ -1,7 +1,7 @@
 import Kernels
 
 /// BadNets: a small patch replaces pixels (Gu et al., "BadNets: identifying vulnerabilities in the machine learning
-/// model supply chain", 2017; METHOD, section 2.1).
+/// model supply chain", 2017).
 public struct BadNet: Attack {
   public static let name = "badnet"
 

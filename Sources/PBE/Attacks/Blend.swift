@@ -1,7 +1,7 @@
 import Kernels
 
 /// Blend: a picture is mixed into the whole image, `(1 - alpha) x + alpha p` (Chen et al., "Targeted backdoor attacks on
-/// deep learning systems using data poisoning", 2017; METHOD, section 2.2).
+/// deep learning systems using data poisoning", 2017).
 public struct Blend: Attack {
   public static let name = "blend"
 

@@ -1,7 +1,8 @@
 import Kernels
 
 /// A picture as the trigger: added to the image (a trojan watermark), or blended into it, everywhere or where a mask
-/// says (METHOD, section 2.2; the I-BAU models).
+/// says. The published models of I-BAU (Zeng et al., "Adversarial unlearning of backdoors via implicit hypergradient", ICLR
+/// 2022) have such triggers.
 public struct ImageTrigger: Attack {
   public static let name = "image"
 

@@ -1,8 +1,8 @@
 import Kernels
 
 /// The poisoned part of a training set: a function of the attack, its seed and the training set's labels, so that every
-/// command of a run poisons the same images. Drawn from all classes (METHOD, section 1.7), or from the target class
-/// where the attack keeps labels.
+/// command of a run poisons the same images. Drawn from all classes, as BackdoorBench does, or from the target
+/// class where the attack keeps labels.
 public struct PoisonedSet: Sendable, Equatable {
   /// What each image is.
   public let roles: [ImageRole]

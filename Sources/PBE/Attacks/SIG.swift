@@ -2,7 +2,7 @@ import Foundation
 import Kernels
 
 /// SIG: a sinusoid over the columns is added to the image (Barni et al., "A new backdoor attack in CNNs by training set
-/// corruption without label poisoning", 2019; METHOD, section 2.3).
+/// corruption without label poisoning", ICIP 2019).
 public struct SIG: Attack {
   public static let name = "sig"
 

@@ -1,7 +1,7 @@
 import Kernels
 
 /// WaNet: the image is warped a little by a smooth field, the same for all images (Nguyen and Tran, "WaNet:
-/// imperceptible warping-based backdoor attack", 2021; METHOD, section 2.5). Its cross images (noise mode) are warped by
+/// imperceptible warping-based backdoor attack", ICLR 2021). Its cross images (noise mode) are warped by
 /// the field with noise, new for each image and epoch, so that not any warp triggers.
 public struct WaNet: Attack {
   public static let name = "wanet"

@@ -163,7 +163,7 @@ public final class DeviceImages: Sendable {
   }
 }
 
-/// Random crop, rotation and flip, as the paper's code augments batches (METHOD, section 3.3).
+/// Random crop, rotation and flip, as the paper's code augments batches (its PostTensorTransform).
 public struct Augmentation: Hashable, Sendable, Codable {
   /// The largest shift in pixels.
   public var cropPadding = 5

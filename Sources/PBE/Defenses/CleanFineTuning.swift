@@ -12,8 +12,8 @@ public struct CleanFineTuning: Sendable, Codable, Hashable {
   /// Features are pruned first, until the accuracy on the clean images has fallen by this share of itself; `nil` for none.
   public var pruning_tolerance: Double?
 
-  /// Adversarial fine-tuning: first on untargeted adversarial examples, then on plain images (METHOD, sections 1.1, 1.4
-  /// and 1.7).
+  /// Adversarial fine-tuning: first on untargeted adversarial examples, then on plain images (Mu et al., CVPR
+  /// 2023, algorithm 1 without its steps of initialization and identification, as their code sets it up).
   public static var aft: CleanFineTuning {
     var result = CleanFineTuning(epochs: 20)
     result.adversarial_epochs = 3
@@ -37,8 +37,8 @@ public struct CleanFineTuning: Sendable, Codable, Hashable {
     return result
   }
 
-  /// FT-SAM (Zhu et al., "Enhancing fine-tuning based backdoor defense with sharpness-aware minimization", 2023; METHOD,
-  /// section 7.2).
+  /// FT-SAM (Zhu et al., "Enhancing fine-tuning based backdoor defense with sharpness-aware minimization", ICCV
+  /// 2023), with the settings of BackdoorBench.
   public static var ftSAM: CleanFineTuning {
     var result = fineTuning
     result.tuning.sam_radius = 2

@@ -1,6 +1,6 @@
 import Kernels
 
-/// What a model is judged by, as fractions (docs/metrics.md; METHOD, section 4.1).
+/// What a model is judged by, as fractions (docs/metrics.md).
 public struct Metrics: Sendable, Codable, Equatable {
   /// The share of clean test images classified right.
   public var acc: Double

@@ -1,7 +1,7 @@
 import Kernels
 
-/// Progressive backdoor erasing (PBE), algorithm 1 of the paper: erases a backdoor without clean data, from the
-/// training set that planted it (METHOD, sections 1.2, 1.3 and 1.7).
+/// Progressive backdoor erasing (PBE), algorithm 1 of Mu et al., CVPR 2023: erases a backdoor without clean data, from the
+/// training set that planted it. Numbers are those of the released code.
 ///
 /// Step 0 fine-tunes on adversarial examples of a random few of the training images. Then the partly purified model's
 /// agreement with the infected one tells clean images from poisoned ones: the next step's extra set are the images

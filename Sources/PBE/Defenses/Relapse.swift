@@ -1,6 +1,7 @@
 import Kernels
 
-/// How quickly a purified model learns its backdoor again: plain training on a few poisoned images (METHOD, section 7.1).
+/// How quickly a purified model learns its backdoor again: plain training on a few poisoned images (Min et al.,
+/// "Uncovering, explaining, and mitigating the superficial safety of backdoor defense", NeurIPS 2024).
 public struct Relapse: Sendable, Codable, Hashable {
   /// Poisoned training images, chosen by the seed.
   public var images = 10

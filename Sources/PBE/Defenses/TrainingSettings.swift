@@ -1,5 +1,5 @@
-/// How a network is trained, on plain and on adversarial examples. The defaults are the paper's for AFT and PBE (METHOD,
-/// section 1.3) with the corrections of section 1.7.
+/// How a network is trained, on plain and on adversarial examples. The defaults are those of the paper's code for AFT
+/// and PBE, but for the order of the images, which is shuffled here.
 public struct TrainingSettings: Sendable, Codable, Hashable {
   /// Images per step of SGD.
   public var batch = 128

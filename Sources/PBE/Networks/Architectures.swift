@@ -2,13 +2,14 @@ import Kernels
 
 /// The networks that this project knows by name. A new one is a case and a function that builds its graph.
 public enum Architecture: String, CaseIterable, Sendable {
-  /// PreActResNet-18 without a final batch norm, as the paper's code has it (METHOD, section 3.1).
+  /// PreActResNet-18 without a final batch norm, as the paper's code has it (He et al., "Identity mappings in
+  /// deep residual networks", 2016).
   case preactresnet18
   /// WRN-16-1 as Neural Attention Distillation published it.
   case wrn16x1 = "wrn-16-1"
   /// The small VGG that I-BAU published.
   case smallVGG = "small-vgg"
-  /// The paper's network for MNIST (METHOD, section 3.2).
+  /// The network for MNIST of WaNet's and the paper's code.
   case mnistNet = "mnist-net"
 
   /// The width (channels of the first stage) that the name stands for.

@@ -17,7 +17,7 @@ public enum Plans {
   }
 
   /// One PGD step on a batch: forward and backward in evaluation mode, no gradient of any weight, and the fused
-  /// sign, step and projection (METHOD, section 1.7).
+  /// sign, step and projection (Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018).
   ///
   /// - Parameters:
   ///   - adversarial: float32 image (n, c, h, w): the example, updated.
@@ -269,7 +269,7 @@ public struct PGD: Hashable, Sendable, Codable {
     case epsilon, stepSize, steps, randomStart, clip, usesBatchStatistics
   }
 
-  /// Creates an attack; the defaults are the paper's (METHOD, section 1.3): 6/255, a fifth of it, 7 steps, no random
+  /// Creates an attack; the defaults are those of the paper's code: 6/255, a fifth of it, 7 steps, no random
   /// start, no clip, evaluation mode.
   public init(
     epsilon: Float = 6 / 255, stepSize: Float? = nil, steps: Int = 7, randomStart: Bool = false,

@@ -40,22 +40,20 @@ public struct RunIdentity: Sendable, Equatable {
 
   /// In words, the first thing in which `other` differs; `nil` for equal identities.
   public func difference(from other: RunIdentity) -> String? {
-    for name in Set(values.keys).union(other.values.keys).sorted() {
-      let (mine, theirs) = (values[name], other.values[name])
-      if mine != theirs { return Self.difference(name, mine, theirs) }
-    }
-    return nil
+    Self.difference("", values, other.values)
   }
 
-  /// The first thing in which two JSON texts differ, those of the member `path`: of objects, which of their members it is.
-  private static func difference(_ path: String, _ mine: String?, _ theirs: String?) -> String {
-    let objects = [mine, theirs].map { try? members(Data(($0 ?? "").utf8)) }
-    if let mine = objects[0], let theirs = objects[1] {
-      for name in Set(mine.keys).union(theirs.keys).sorted() where mine[name] != theirs[name] {
-        return difference("\(path).\(name)", mine[name], theirs[name])
-      }
-    }
-    let values = [mine, theirs].map { ($0 ?? "missing").printable() }
+  /// The first member in which two objects differ, whose names follow `prefix`: of objects in them, which of their members.
+  private static func difference(
+    _ prefix: String, _ mine: [String: String], _ theirs: [String: String]
+  ) -> String? {
+    let names = Set(mine.keys).union(theirs.keys).sorted()
+    guard let name = names.first(where: { mine[$0] != theirs[$0] }) else { return nil }
+    let path = prefix + name
+    let texts = [mine[name], theirs[name]]
+    let objects = texts.compactMap { try? members(Data(($0 ?? "").utf8)) }
+    if objects.count == 2, let inner = difference("\(path).", objects[0], objects[1]) { return inner }
+    let values = texts.map { ($0 ?? "missing").printable() }
     return "\(path.printable()) is \(values[0]), not \(values[1])"
   }
 

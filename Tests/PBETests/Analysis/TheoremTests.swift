@@ -4,7 +4,7 @@ import Testing
 
 @testable import PBE
 
-/// Theorem 1: the bound, and the models that it is held against. METHOD, section 6 and 5.5.
+/// Theorem 1: the bound, and the models that it is held against.
 struct TheoremTests {
   /// u, tau, the bound at K = 9.
   static let values: [(u: Double, tau: Double, bound: Double)] = [
@@ -67,7 +67,7 @@ struct TheoremTests {
     #expect(!many.isViolated && many.cosine > 0.5)
   }
 
-  /// The pattern of METHOD, section 5.5: benign about 1 / (C - 1) or below, infected far above, falling with |P|.
+  /// The pattern to expect: benign about 1 / (C - 1) or below, infected far above, falling with |P|.
   @Test func learnedModel() {
     let problem = GaussianProblem()
     let results = [0.0, 1, 2, 3].map { problem.result(triggerNorm: $0) }

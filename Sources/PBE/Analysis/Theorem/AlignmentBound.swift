@@ -1,6 +1,6 @@
 import Foundation
 
-/// Theorem 1 of the poster (METHOD, section 6): how much of an infected model's adversarial perturbation r lies along the
+/// Theorem 1 of the poster of Mu et al., CVPR 2023: how much of an infected model's adversarial perturbation r lies along the
 /// trigger P, at least: `|r_P| / |r| >= A / sqrt(A^2 + B^2)` with `A = (sqrt 2 - 1) l |P|^2` and
 /// `B = l |P|^2 + sqrt 2 K / (exp(tau) + K)`.
 ///

@@ -1,6 +1,6 @@
 import Kernels
 
-/// Theorem 1 on a deep model (METHOD, section 6, T4): the cosine between adversarial perturbations and what the trigger
+/// Theorem 1 on a deep model: the cosine between adversarial perturbations and what the trigger
 /// does to each image, beside the bound with margins and logit changes as they are measured.
 public struct DeepAlignment: Sendable, Codable {
   /// One size of perturbations.

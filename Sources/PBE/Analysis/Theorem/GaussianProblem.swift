@@ -1,7 +1,7 @@
 import Foundation
 import Kernels
 
-/// A learned model of METHOD, section 5.5: softmax regression on ten Gaussians in 100 dimensions, of whose images 10% are
+/// A learned model to hold the theorem against: softmax regression on ten Gaussians in 100 dimensions, of whose images 10% are
 /// poisoned, all to one label, by adding a trigger of a given length.
 public struct GaussianProblem: Sendable {
   /// The number of classes and of dimensions.

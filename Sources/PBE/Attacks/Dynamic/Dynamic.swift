@@ -1,7 +1,7 @@
 import Kernels
 
 /// The input-aware attack: two generators make each image's own pattern and mask (Nguyen and Tran, "Input-aware dynamic
-/// backdoor attack", NeurIPS 2020; METHOD, section 2.4).
+/// backdoor attack", NeurIPS 2020).
 ///
 /// The generators are trained with the victim (``DynamicTrainer``). Without trained ones there is no trigger.
 public struct Dynamic: Attack {

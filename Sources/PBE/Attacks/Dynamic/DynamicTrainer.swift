@@ -1,8 +1,8 @@
 import Foundation
 import Kernels
 
-/// Trains the input-aware attack: first its mask generator, then pattern generator and victim together (METHOD, section
-/// 2.4).
+/// Trains the input-aware attack: first its mask generator, then pattern generator and victim together ("Input-aware
+/// dynamic backdoor attack", and its released code).
 ///
 /// The official code never clears the pattern generator's gradients, so that each step follows the sum of all before it.
 /// Here each step follows its own.

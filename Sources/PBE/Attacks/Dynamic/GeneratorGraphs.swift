@@ -22,7 +22,7 @@ extension Graph {
       deviation: Array(repeating: deviation, count: channels))
   }
 
-  /// The encoder-decoder that both generators of the input-aware attack share (METHOD, section 2.4). The caller has
+  /// The encoder-decoder that both generators of the input-aware attack share, as in its released code. The caller has
   /// checked that height and width are divisible by 2 to the power of `levels`.
   private init(encoderDecoder image: Shape, width: Int, levels: Int, output: Int) {
     self.init(channels: image.c, height: image.h, width: image.w)

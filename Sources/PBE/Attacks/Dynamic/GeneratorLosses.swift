@@ -1,6 +1,6 @@
 import Kernels
 
-/// The losses that generators are trained with (METHOD, section 2.4), as operators.
+/// The losses that generators are trained with ("Input-aware dynamic backdoor attack", and its released code), as operators.
 enum GeneratorLosses {
   /// A mask's mean above this costs.
   static let maskDensity: Float = 0.032

@@ -9,7 +9,7 @@ public final class Generators: Sendable {
     /// How often the image is halved.
     public var levels: Int
 
-    /// The attack's own sizes: smaller for grey images (METHOD, section 2.4).
+    /// The attack's own sizes: smaller for grey images, as in the released code.
     public init(for image: Shape, width: Int? = nil, levels: Int? = nil) {
       self.width = width ?? (image.c == 1 ? 16 : 32)
       self.levels = levels ?? (image.c == 1 ? 2 : 3)

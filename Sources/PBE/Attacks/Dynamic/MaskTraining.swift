@@ -1,7 +1,7 @@
 import Kernels
 
-/// The input-aware attack's first stage: the mask generator alone learns to give different images different, small masks
-/// (METHOD, section 2.4).
+/// The input-aware attack's first stage: the mask generator alone learns to give different images different, small masks ("Input-aware
+/// dynamic backdoor attack", section 3, and its released code).
 final class MaskTraining {
   private let generators: Generators
   private let data: DeviceImages

@@ -71,7 +71,9 @@ public struct SweepFile: Sendable {
     for (key, value) in try yaml.members() {
       switch key {
       case "command": command = try value.text()
-      case "output": output = try value.text()
+      case "output":
+        output = try value.text()
+        guard !output.isEmpty else { throw value.failure("should name a folder") }
       case "variables": variables = try Self.texts(value)
       case "defaults", "axes", "steps", "include", "exclude", "baseline": parts[key] = value
       default:

@@ -45,6 +45,8 @@ struct SweepYAML {
     case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
       .composer(_, let problem, let mark, _):
       "line \(mark.line): \(problem)"
+    case .duplicatedKeysInMapping(let keys, let context):
+      "line \(context.mark.line): a mapping has \(keys.sorted().joined(separator: ", ").printable()) twice"
     default: "this is no YAML: \("\(error)".printable())"
     }
   }
