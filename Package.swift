@@ -42,8 +42,7 @@ let package = Package(
     .target(
       name: "PBE",
       dependencies: [
-        "Kernels", "CZlib", "CPNG", "CJPEG", .product(name: "Logging", package: "swift-log"),
-        .product(name: "Yams", package: "Yams"),
+        "Kernels", "CZlib", "CPNG", "CJPEG", .product(name: "Yams", package: "Yams"),
         .product(name: "Mustache", package: "swift-mustache"),
       ],
       resources: [.embedInCode("Analysis/calibration.json")]),

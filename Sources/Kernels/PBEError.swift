@@ -16,9 +16,9 @@ public struct PBEError: Error, Sendable, Equatable, CustomStringConvertible {
     case `internal` = 70
     /// An output file can't be created.
     case cannotCreate = 73
-    /// Writing failed midway (disk full, for one).
+    /// Reading or writing failed midway (disk full, for one).
     case inputOutput = 74
-    /// Stopped by a signal after leaving a checkpoint: run again to go on.
+    /// Stopped by a signal; commands that have checkpoints have left one, and can go on.
     case interrupted = 75
   }
 

@@ -1,6 +1,6 @@
 /// Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
 /// (SC 2011): a random number is a function of its place, so every backend, batch split and resumed run draws the
-/// same. kernels.cl and cpu_kernels.c hold the same function.
+/// same. kernels.cl and cpu_vector.h hold the same function.
 public enum Philox {
   /// Four random words for a counter and a key.
   public static func words(_ counter: SIMD4<UInt32>, seed: UInt64) -> SIMD4<UInt32> {

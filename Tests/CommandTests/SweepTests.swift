@@ -55,6 +55,19 @@ extension CommandTests {
       #expect(runs.allSatisfy { $0.hasPrefix("pbe-gpu ") && $0.contains("/nowhere") && !$0.contains("${") })
     }
 
+    /// A command that won't write into a folder which is there is refused before anything is run.
+    @Test(arguments: ["poison", "show", "calibrate", "sweep", "magic"]) func unfitCommands(command: String)
+      throws
+    {
+      let file = try folder.write(
+        "plan.yaml",
+        "command: \(command)\ndefaults: {dataset: mnist, data: \"\(victim.folder.path)\"}\naxes: {attack: [badnet]}"
+      )
+      let arguments = ["sweep", file, "--output", folder["o"]]
+      try Program.fail(65, [command, "there are infect, evaluate"], arguments)
+      #expect(folder.names("o").isEmpty)
+    }
+
     @Test func chain() throws {
       let arguments = try plan()
       let lines = try Program.succeed(arguments + ["--dry-run", "--index", "3"]).output.split(separator: "\n")

@@ -1,7 +1,7 @@
 import COpenBLAS
 import Foundation
 
-/// The CPU: OpenBLAS for the products, vectorised C for the rest, all cores.
+/// The CPU: OpenBLAS for matrix products, vectorised C for convolutions and the rest, all cores.
 public final class CPUBackend: Backend {
   public let device = CPUBackend.description
   public let alignment = 64

@@ -1,7 +1,8 @@
 import CKernels
 
-/// Convolutions as matrix products. 3x3 convolutions of stride 1 over multiples of 16 channels take Winograd's way
-/// (CPUWinograd.swift); all others go through patches of the image (im2col), a cache-sized block at a time.
+/// Convolutions. Those of 3x3 and stride 1 over multiples of 16 channels take Winograd's way (CPUWinograd.swift), others without
+/// groups are direct (CPUDirectConvolution.swift); with groups they go through patches of the image (im2col), a cache-sized
+/// block at a time, as matrix products.
 extension CPUCompiler {
   func convolution(_ d: Convolution) throws -> Step {
     if let winograd = Winograd(d.geometry, input: shape(d.input), outputs: shape(d.output).c) {

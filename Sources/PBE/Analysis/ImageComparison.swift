@@ -3,6 +3,7 @@
 public struct ImageComparison: Sendable, Codable, Equatable {
   /// In pixels, from 0 to 1. The cosine is that of Theorem 1: between the adversarial change and the trigger's.
   public struct Pixels: Sendable, Codable, Equatable {
+    /// Lengths of the two changes, the distance of their ends, and their cosine.
     public var adversarialChange = 0.0, triggerChange = 0.0, adversarialToTriggered = 0.0, cosine = 0.0
   }
 
@@ -10,10 +11,13 @@ public struct ImageComparison: Sendable, Codable, Equatable {
   /// adversarial example is nearer to the triggered image than the clean image, or than the benign model's adversarial
   /// example, is.
   public struct Features: Sendable, Codable, Equatable {
+    /// Distances.
     public var adversarialToTriggered = 0.0, cleanToTriggered = 0.0, adversarialToClean = 0.0
     /// Between the features of the adversarial and the triggered image, and between their changes.
     public var cosine = 0.0, cosineOfChanges = 0.0
+    /// The share of images whose adversarial example is nearer than the clean image.
     public var nearerThanClean = 0.0
+    /// The distance of the benign model's adversarial examples, and the share that is nearer than these; `nil` without one.
     public var benignToTriggered: Double?, nearerThanBenign: Double?
   }
 
@@ -22,7 +26,9 @@ public struct ImageComparison: Sendable, Codable, Equatable {
   public struct Neurons: Sendable, Codable, Equatable {
     /// How many are looked at, and of how many.
     public var top = 0, channels = 0
+    /// Of the infected model's adversarial examples.
     public var jaccard = 0.0, coverage = 0.0
+    /// Of the benign model's; `nil` without one.
     public var benignJaccard: Double?, benignCoverage: Double?
     /// What channels chosen at random would cover.
     public var randomCoverage = 0.0
@@ -30,8 +36,11 @@ public struct ImageComparison: Sendable, Codable, Equatable {
 
   /// How many images it is the mean of.
   public var images = 0
+  /// In pixels.
   public var pixels = Pixels()
+  /// In features.
   public var features = Features()
+  /// In the channels that react most.
   public var neurons = Neurons()
 
   /// The share of channels that ``Neurons`` looks at.

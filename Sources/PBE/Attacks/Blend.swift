@@ -7,7 +7,7 @@ public struct Blend: Attack {
 
   /// The share of the picture.
   public var alpha: Float
-  /// `noise` (uniform, drawn from the seed), `picture` (a drawing that the program makes), or a PNG or PPM file.
+  /// `noise` (uniform, drawn from the seed), `picture` (a drawing that the program makes), or a PNG, JPEG or PPM file.
   public var pattern: String
 
   /// Creates the attack.

@@ -14,7 +14,7 @@ public struct ImageTrigger: Attack {
     case blend
   }
 
-  /// The picture's file (PNG or PPM), from the attack file's folder.
+  /// The picture's file (PNG, JPEG or PPM), from the attack file's folder.
   public var image: String
   /// The strength, 0 to 1.
   public var alpha: Float

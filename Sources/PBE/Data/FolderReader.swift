@@ -45,6 +45,11 @@ enum FolderReader {
     }
     try check(classes, in: train)
     if split == .train { return (classes, try classes.map { try images(in: DatasetFolder.join(train, $0)) }) }
+    guard options.testFraction == nil else {
+      throw PBEError(
+        .usage, "the folder has a test set of its own, as it has one for training", at: "--test-fraction",
+        remedy: "leave it away")
+    }
     let candidates = testNames.map { DatasetFolder.join(root, $0) }
     guard let test = candidates.first(where: InputFile.isFolder) else {
       throw PBEError(

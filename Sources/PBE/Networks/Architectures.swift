@@ -70,7 +70,7 @@ public struct NetworkSpecification: Hashable, Sendable {
     case .preactresnet18:
       try require(
         (25...32).contains(height) && (25...32).contains(imageWidth),
-        "images of \(height)x\(imageWidth) don't suit it", "it takes 28x28 or 32x32")
+        "images of \(height)x\(imageWidth) don't suit it", "it takes 25x25 to 32x32")
       g.preActResNet18(x, width: width, classes: classes)
     case .wrn16x1:
       try require(height == 32 && imageWidth == 32, "images must be 32x32", "use 32x32 images")

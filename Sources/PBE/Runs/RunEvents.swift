@@ -31,7 +31,7 @@ public struct RunEvent: Codable, Sendable, Equatable {
   public var metrics: Metrics?
   /// Seconds of the run so far, for `finished`.
   public var seconds: Double?
-  /// The exit code, for `failed`, and the message.
+  /// The exit code and the message, for `failed` and `interrupted`.
   public var code: Int32?, message: String?
 
   /// Creates an event; ``RunEvents`` sets the time.

@@ -9,7 +9,7 @@ struct ReportCommand: ParsableCommand {
     commandName: "report",
     abstract: "Write a page about runs: one HTML file that needs nothing else.",
     discussion: """
-      A run is a folder that infect or erase wrote. What is missing or damaged in it is named in the page. Contact sheets are \
+      A run is a folder that infect, erase or inspect wrote. What is missing or damaged in it is named in the page. Contact sheets are \
       shown where erase --report, which has the images at hand, left some in the folder.
       """)
 

@@ -82,6 +82,9 @@ import Testing
 
   @Test func namesWhatIsWrong() throws {
     let scratch = try Self.tree()
+    expectError(.usage, "--test-fraction") {
+      _ = try Self.load(scratch, .test, DatasetOptions(testFraction: 0.5))
+    }
     for (bytes, message) in [
       ([UInt8](), "empty"), (Array(try Self.png(1).dropLast(20)), "cut off"), ([1], "neither"),
     ] {

@@ -64,7 +64,7 @@ public final class DynamicTrainer: EpochTrainer {
     diversity = try backend.makeTensor(.vector(1))
   }
 
-  /// The generators' learning rate: 0.01, and a tenth less with each fall.
+  /// The generators' learning rate: 0.01, and with each fall a tenth of what it was.
   static func generatorRate(falls: Int) -> Float { (0..<falls).reduce(0.01) { rate, _ in rate / 10 } }
 
   /// One epoch of the first stage, or the rest of one. The learning rate falls after 40% and after 80% of the stage.

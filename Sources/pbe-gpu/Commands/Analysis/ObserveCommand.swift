@@ -11,7 +11,8 @@ struct ObserveCommand: ParsableCommand {
     discussion: """
       Inspects each FOLDER/NAME/model.safetensors, with the attack.json beside it where there is one, and writes \
       NAME.json to --output: for calibrate. Models that are inspected already are skipped. Where there are benign models \
-      and infected ones of every target, it also draws the matrices of target label and answer.
+      and infected ones of every target, it prints the mean diagonals of the matrices of target label and answer; --figure \
+      draws these.
       """)
 
   @Argument(help: "The folder of the models' folders: a sweep's output.")

@@ -89,7 +89,7 @@ struct SweepPlan {
     guard runs.indices.contains(index) else {
       throw PBEError(
         .usage, "there is no run \(index); there are 0 to \(runs.count - 1)", at: "--index",
-        remedy: "see --list; --index all means all")
+        remedy: "see --list --json; --index all means all")
     }
     let run = runs[index]
     return SweepPlan(
@@ -109,20 +109,21 @@ struct SweepPlan {
 
   // MARK: - Jobs
 
-  /// The commands that write to a folder of their own; a sweep in a sweep would be a riddle.
-  private static func command(_ name: String) -> (any ParsableCommand.Type)? {
-    name == "sweep" ? nil : PBEGPU.configuration.subcommands.first { $0.configuration.commandName == name }
-  }
+  /// The commands that write to a folder which may be there already.
+  private static let commands: [any ParsableCommand.Type] = [
+    InfectCommand.self, EvaluateCommand.self, EraseCommand.self, InspectCommand.self, ObserveCommand.self,
+    ReportCommand.self,
+  ]
 
   private static func job(
     _ folder: SweepCellFolder, path: String, remakes: Bool, isNeeded: Bool,
     variables: (String) -> String?
   ) throws -> SweepJob {
     let cell = folder.cell
-    guard let command = command(cell.command) else {
+    guard let command = commands.first(where: { $0.configuration.commandName == cell.command }) else {
       throw PBEError(
         .badData, "command \"\(cell.command.prefix(100))\" is none that a sweep can run", at: path,
-        remedy: "write infect, evaluate, erase or another command that has --output")
+        remedy: "there are \(commands.compactMap { $0.configuration.commandName }.joined(separator: ", "))")
     }
     var arguments = try cell.arguments(variables) + ["--output=\(folder.outputPath)"]
     func accepts(_ more: String) -> Bool { (try? command.parseAsRoot(arguments + [more])) != nil }
