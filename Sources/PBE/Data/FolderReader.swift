@@ -45,6 +45,7 @@ enum FolderReader {
     }
     try check(classes, in: train)
     if split == .train { return (classes, try classes.map { try images(in: DatasetFolder.join(train, $0)) }) }
+    // Training images alone may be of another folder than the one that is split (`erase --clean`).
     guard options.testFraction == nil else {
       throw PBEError(
         .usage, "the folder has a test set of its own, as it has one for training", at: "--test-fraction",
