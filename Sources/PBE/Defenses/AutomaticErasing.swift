@@ -148,7 +148,8 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       var report = assessment.begin(step: step, extraSet: extra)
       _ = try session.makeTrainer(training, tuning, teacher: teacher)
       try train(session, step, on: extra, &report)
-      found = try assessment.finish(report, after: earlier, usesFeatures: usesFeatures)
+      found = try assessment.finish(
+        report, after: earlier, usesFeatures: usesFeatures, usesConfidences: step > 0 || splits.isEmpty)
       step += 1
       if step == 1, !splits.isEmpty {
         found = found.examining(splits, labels: labels)

@@ -72,9 +72,11 @@ public struct Identification: Sendable {
   ///   - earlier: what was found with an earlier purified model, and stays so. A model that has learned the trigger again
   ///     finds less of it.
   ///   - usesFeatures: whether a discriminant looks for the trigger; else all disputed images are suggested.
+  ///   - usesConfidences: whether what the purified model thinks of the labels counts as well. Of a label that it has not
+  ///     seen, it disputes everything.
   public init(
     _ infected: Infected, purified: [Float], labels: [Int32], earlier: Identification? = nil,
-    usesFeatures: Bool = true
+    usesFeatures: Bool = true, usesConfidences: Bool = true
   ) {
     let before = Answers(infected.logits, labels: labels)
     let after = Answers(purified, labels: labels)
@@ -85,7 +87,8 @@ public struct Identification: Sendable {
     if usesFeatures {
       let known = Self.knownLabels(after, labels)
       let firm = labels.indices.map { isDisputed[$0] && isFirm[$0] }
-      logOdds = Self.logOdds(infected, after, labels, seeds: (firm, isDisputed), known: known)
+      logOdds = Self.logOdds(
+        infected, after, labels, seeds: (firm, isDisputed), known: known, usesConfidences: usesConfidences)
     } else {
       logOdds = isDisputed.map { $0 ? Self.certain : -Self.certain }
     }
@@ -142,7 +145,7 @@ public struct Identification: Sendable {
   /// The largest log odds that a discriminant gives each image.
   private static func logOdds(
     _ infected: Infected, _ after: Answers, _ labels: [Int32], seeds: (firm: [Bool], all: [Bool]),
-    known: Set<Int32>
+    known: Set<Int32>, usesConfidences: Bool
   ) -> [Double] {
     var best = [Double](repeating: -certain, count: labels.count)
     func seek(
@@ -154,7 +157,8 @@ public struct Identification: Sendable {
     }
     func isFound() -> Bool { best.contains { $0 > 0 } }
 
-    let everywhere = TriggerSearch(infected, after, images: Array(labels.indices))
+    let everywhere = TriggerSearch(
+      infected, after, images: Array(labels.indices), usesConfidences: usesConfidences)
     let starts = [seeds.firm, labels.indices.map { seeds.all[$0] && known.contains(labels[$0]) }]
     for start in starts { seek(start, among: everywhere) }
     if isFound() { return best }
@@ -167,7 +171,7 @@ public struct Identification: Sendable {
     let channels = infected.channels
     let groups = Dictionary(grouping: labels.indices) { labels[$0] }.sorted { $0.key < $1.key }
     for (_, images) in groups where images.count >= LabelSplit.imagesPerFeature * channels {
-      let search = TriggerSearch(infected, after, images: images)
+      let search = TriggerSearch(infected, after, images: images, usesConfidences: usesConfidences)
       seek(images.map { seeds.all[$0] }, among: search) { seen in
         let others = seen.logOdds.map { $0 <= 0 }
         return seen.contrast(features: channels) >= leastContrast

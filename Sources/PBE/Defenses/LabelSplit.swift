@@ -10,15 +10,16 @@ struct LabelSplit {
   /// The logarithm of each one's odds to belong to the first group.
   let logOdds: [Double]
 
-  /// From this ``TriggerDiscriminant/contrast(features:)`` on they are two groups. Labels of clean images had up to 6
+  /// From this ``TriggerDiscriminant/contrast(features:)`` on they are two groups. Labels of clean images had up to 5.7
   /// (docs/trials.md).
-  static let leastContrast = 10.0
+  static let leastContrast = 7.0
   /// How many times as diverse the trigger's group is, at least. On victims it was 1.9 and 6.5 times (docs/trials.md).
   static let leastDiversity = 1.5
   /// There must be so many images for each feature: where there are few, any of them can be told from the others.
-  static let imagesPerFeature = 4
-  /// A group begins with this share of the label's images, those furthest out in a direction.
-  private static let tail = 0.1
+  static let imagesPerFeature = 6
+  /// A group begins with one of these shares of the label's images, those furthest out in a direction. A fit finds the
+  /// nearest optimum, and either group may be the small one: of a label with few images it is the clean one.
+  private static let tails = [0.03, 0.1, 0.3]
 
   /// The labels that fall apart. None where most of several do that have enough images, as with an attack on all labels, or
   /// where there are only two labels: too little would be left without them. Only images count that are answered as they
@@ -57,10 +58,13 @@ extension LabelSplit {
     var (contrast, best) = (0.0, [Double]())
     for scores in points.principalScores(2) {
       let order = scores.indices.sorted { (scores[$0], $0) < (scores[$1], $1) }
-      let few = Int((Self.tail * Double(order.count)).rounded(.up))
-      for ends in [order.prefix(few), order.suffix(few)] {
+      let starts = Self.tails.flatMap { tail in
+        let few = Int((tail * Double(order.count)).rounded(.up))
+        return [order.prefix(few), order.suffix(few)]
+      }
+      for start in starts {
         var seeds = [Bool](repeating: false, count: order.count)
-        for index in ends { seeds[index] = true }
+        for index in start { seeds[index] = true }
         guard let found = TriggerDiscriminant(points, seeds: seeds) else { continue }
         let between = found.contrast(features: infected.channels)
         if between > contrast { (contrast, best) = (between, found.logOdds) }

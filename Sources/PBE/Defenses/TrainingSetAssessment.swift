@@ -45,10 +45,11 @@ struct TrainingSetAssessment {
   }
 
   /// Scores the model as the step has left it, saves and measures it, and completes the step's report. What was found
-  /// `earlier` stays so.
-  mutating func finish(_ report: StepReport, after earlier: Identification? = nil, usesFeatures: Bool = true)
-    throws -> Identification
-  {
+  /// `earlier` stays so. The other two are ``Identification``'s.
+  mutating func finish(
+    _ report: StepReport, after earlier: Identification? = nil, usesFeatures: Bool = true,
+    usesConfidences: Bool = true
+  ) throws -> Identification {
     var report = report
     let scores = try session.values("agreement-\(report.step)", scored: labels.count) {
       try session.score(after)
@@ -58,7 +59,8 @@ struct TrainingSetAssessment {
       try session.weights.backend.read(after.logits)
     }.numbers
     let found = Identification(
-      infected, purified: purified, labels: labels, earlier: earlier, usesFeatures: usesFeatures)
+      infected, purified: purified, labels: labels, earlier: earlier, usesFeatures: usesFeatures,
+      usesConfidences: usesConfidences)
     report.metrics = try session.finish(step: report.step)
     report.scoring_seconds = scores.seconds
     report.identification = found.report(isPoisoned)

@@ -11,14 +11,19 @@ final class TriggerSearch {
   let images: [Int]
   private let infected: Identification.Infected
   private let purified: Answers
+  private let usesConfidences: Bool
   private lazy var points = infected.points(images)
   // Only where a trigger seems to be found.
   private lazy var pointsWithLabel = infected.points(images, further: images.map { purified.confidences[$0] })
 
-  init(_ infected: Identification.Infected, _ purified: Answers, images: [Int]) {
+  /// `usesConfidences`: whether what the purified model thinks of the labels is one more feature in the end.
+  init(
+    _ infected: Identification.Infected, _ purified: Answers, images: [Int], usesConfidences: Bool
+  ) {
     self.infected = infected
     self.purified = purified
     self.images = images
+    self.usesConfidences = usesConfidences
   }
 
   /// The logarithm of each image's odds to carry the trigger that is found from some of them; `nil` where none is found.
@@ -32,10 +37,10 @@ final class TriggerSearch {
     else { return nil }
     let group = seen.logOdds.map { $0 > 0 }
     let size = group.count { $0 }
-    guard size >= Self.fewestSeeds, Double(disputed(group)) >= Self.leastDisputed * Double(size),
-      let pointsWithLabel
+    guard size >= Self.fewestSeeds, Double(disputed(group)) >= Self.leastDisputed * Double(size)
     else { return nil }
-    return TriggerDiscriminant(pointsWithLabel, seeds: group)?.logOdds
+    guard usesConfidences else { return seen.logOdds }
+    return pointsWithLabel.flatMap { TriggerDiscriminant($0, seeds: group)?.logOdds }
   }
 
   /// How many images of a group the purified model answers otherwise than they are labelled.

@@ -14,15 +14,21 @@ struct IdentificationTests {
     var labels: [Int32] = [], truth: [Bool] = []
     private var stream: PhiloxStream
 
+    /// Of the images without a trigger at most `most` show class 2; the others show the next one instead.
     init(
-      count: Int, poisoned: Int, seed: UInt64, feature: Float = 6,
+      count: Int, poisoned: Int, seed: UInt64, feature: Float = 6, clean most: Int = .max,
       label: (_ shown: Int) -> Int = { _ in 2 }
     ) {
       stream = PhiloxStream(seed: seed, purpose: 0x4944)
+      var clean = 0
       for image in 0..<count {
-        let shown = image % 5
         // Of each class as many.
+        var shown = image % 5
         let isPoisoned = poisoned > 0 && image / 5 % (count / poisoned) == 0
+        if shown == 2, !isPoisoned {
+          clean += 1
+          if clean > most { shown = 3 }
+        }
         truth.append(isPoisoned)
         let given = isPoisoned ? label(shown) : shown
         labels.append(Int32(given))
@@ -151,8 +157,9 @@ struct IdentificationTests {
 
   /// A label that the attacker gave falls apart into what it shows and what carries the trigger, and no other does. A model
   /// that doesn't know the label tells which is which.
-  @Test(arguments: [4000, 1000, 400]) func labelsThatFallApart(poisoned: Int) throws {
-    let made = Made(count: 10_000, poisoned: poisoned, seed: 9, feature: 12)
+  @Test(arguments: [(4000, 2000), (1000, 2000), (400, 2000), (4000, 60)])
+  func labelsThatFallApart(poisoned: Int, clean: Int) throws {
+    let made = Made(count: 20_000, poisoned: poisoned, seed: 9, feature: 20, clean: clean)
     let splits = LabelSplit.all(made.infected, made.labels)
     #expect(splits.map(\.label) == [2])
     let split = try #require(splits.first)
@@ -163,10 +170,10 @@ struct IdentificationTests {
     let answers = Answers(unaware.purified, labels: made.labels).classes
     let triggered = try #require(split.triggerLogOdds(answers)).map { $0 > 0 }
     let right = zip(split.images, triggered).count { made.truth[$0] == $1 }
-    // Some that show class 2 and carry the trigger stay with the clean ones.
-    #expect(right > split.images.count * 9 / 10)
+    #expect(right > split.images.count * 99 / 100)
     #expect(split.triggerLogOdds(answers.map { _ in 3 }) == nil, "one class looks like few others")
-    #expect(LabelSplit.all(Made(count: 10_000, poisoned: 0, seed: 9).infected, made.labels).isEmpty)
+    let untouched = Made(count: 20_000, poisoned: 0, seed: 9)
+    #expect(LabelSplit.all(untouched.infected, untouched.labels).isEmpty)
   }
 
   /// What is found of a label that the purified model has not seen counts only where the label's groups say the same.
@@ -203,6 +210,20 @@ struct IdentificationTests {
     #expect(!examined(clean, split).contains(true), "what was found is not the trigger's group")
     let odd = LabelSplit(label: 2, images: images, logOdds: images.map { $0 / 5 % 3 == 0 ? 9 : -9 })
     #expect(odd.triggerLogOdds(answers) == nil && !examined(most, odd).contains(true))
+  }
+
+  /// A purified model that has not seen a label disputes all of its images: to count that finds the clean ones, too.
+  @Test func withoutConfidences() throws {
+    let made = Made(
+      copying: Made(count: 20_000, poisoned: 4000, seed: 9, clean: 200), withoutClass: 2)
+    func share(_ usesConfidences: Bool, poisoned: Bool) -> Double {
+      let found = Identification(
+        made.infected, purified: made.purified, labels: made.labels, usesConfidences: usesConfidences)
+      let images = made.labels.indices.filter { made.labels[$0] == 2 && made.truth[$0] == poisoned }
+      return Double(images.count { found.suggested[$0] }) / Double(images.count)
+    }
+    #expect(share(true, poisoned: false) > 0.5 && share(false, poisoned: false) < 0.01)
+    #expect(share(false, poisoned: true) > 0.95)
   }
 
   /// Every label may be the attacker's (all-to-all): there, triggered images have the label that follows theirs.
