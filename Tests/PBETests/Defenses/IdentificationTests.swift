@@ -157,9 +157,9 @@ struct IdentificationTests {
 
   /// A label that the attacker gave falls apart into what it shows and what carries the trigger, and no other does. A model
   /// that doesn't know the label tells which is which.
-  @Test(arguments: [(4000, 2000), (1000, 2000), (400, 2000), (4000, 60)])
-  func labelsThatFallApart(poisoned: Int, clean: Int) throws {
-    let made = Made(count: 20_000, poisoned: poisoned, seed: 9, feature: 20, clean: clean)
+  @Test(arguments: [(4000, 2000, 12), (1000, 2000, 12), (400, 2000, 12), (4000, 60, 20)])
+  func labelsThatFallApart(poisoned: Int, clean: Int, feature: Float) throws {
+    let made = Made(count: 20_000, poisoned: poisoned, seed: 9, feature: feature, clean: clean)
     let splits = LabelSplit.all(made.infected, made.labels)
     #expect(splits.map(\.label) == [2])
     let split = try #require(splits.first)
