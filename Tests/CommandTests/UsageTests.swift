@@ -91,6 +91,21 @@ extension CommandTests {
       _ = try metrics(erased.json()["after"])
     }
 
+    /// What would change nothing is refused.
+    @Test func optionsOfTrainingSetsWhereNoneIsRead() throws {
+      for command in [
+        victim.evaluate, ["inspect", victim.model] + victim.data,
+        ["observe", victim.folder.path, "--output", folder["o"]] + victim.data,
+        ["show", "--attack", "sig", "--output", folder["o"]] + victim.data,
+      ] {
+        try Program.fail(64, ["--limit", "--test-limit"], command + ["--limit", "5"])
+      }
+      try Program.fail(
+        64, ["--poison-rate"],
+        ["show", "--attack", "sig", "--output", folder["o"], "--poison-rate", "0.2"] + victim.data)
+      #expect(folder.names("o").isEmpty)
+    }
+
     @Test func targetOutOfRange() throws {
       try Program.fail(
         65, ["10", "0 to 9"],

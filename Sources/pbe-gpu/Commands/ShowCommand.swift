@@ -30,6 +30,10 @@ struct ShowCommand: ParsableCommand {
     guard (1...256).contains(images), (1...64).contains(scale) else {
       throw ValidationError("--images must be 1 to 256, and --scale 1 to 64")
     }
+    try data.checkTestOnly()
+    guard attack.poisonRate == nil else {
+      throw ValidationError("--poison-rate is for training sets; show puts the trigger on every image")
+    }
   }
 
   private struct Record: Encodable {

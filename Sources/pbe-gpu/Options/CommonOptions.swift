@@ -81,6 +81,13 @@ struct DataOptions: ParsableArguments {
     }
   }
 
+  /// For commands that read no training images: `--limit` would be believed to do something.
+  func checkTestOnly() throws {
+    guard limit == nil else {
+      throw ValidationError("--limit is for training images, which are not used here; use --test-limit")
+    }
+  }
+
   /// The training images.
   func training() throws -> LabeledImages { try load(.train, limit) }
 

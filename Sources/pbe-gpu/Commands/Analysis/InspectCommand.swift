@@ -34,6 +34,8 @@ struct InspectCommand: ParsableCommand {
   @Option(help: "A folder to write inspection.json and heat maps to.")
   var output: String?
 
+  func validate() throws { try data.checkTestOnly() }
+
   func run() throws {
     let (backend, _) = try common.open()
     let test = try data.test()

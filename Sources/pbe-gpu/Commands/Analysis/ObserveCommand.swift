@@ -29,6 +29,8 @@ struct ObserveCommand: ParsableCommand {
     help: "A folder to write the figure to: an SVG file per size of perturbations, and observations.md.")
   var figure: String?
 
+  func validate() throws { try data.checkTestOnly() }
+
   func run() throws {
     let (backend, log) = try common.open()
     let test = try data.test()
