@@ -35,6 +35,15 @@ extension CommandTests {
       let printed = try Program.succeed(command).output
       #expect(printed.contains("model: no verdict; most likely target"))
       #expect(printed.contains("25 Linf") && printed.contains("the calibration is of fashion-mnist"))
+      // What an earlier inspection left is gone, and nothing else.
+      try folder.write("i/benign-4-linf.svg", Array("<svg/>".utf8))
+      try folder.write("i/model-notes.svg", Array("<svg/>".utf8))
+      _ = try Program.succeed(
+        ["inspect", victim.model] + victim.data + ["--device", "cpu", "--images", "60", "--epsilon", "4"]
+          + ["--epsilon-l2", "2", "--output", folder["i"]])
+      let names = folder.names("i")
+      #expect(names.contains("model-4-linf.svg") && names.contains("model-notes.svg"))
+      #expect(!names.contains("model-9-linf.svg") && !names.contains("benign-4-linf.svg"), "\(names)")
       // The same seed, the same numbers.
       #expect(try Program.succeed(command + ["--json"]).output == result.output)
     }

@@ -140,6 +140,18 @@ extension CommandTests {
       }
     }
 
+    /// Nothing is left to learn from.
+    @Test func allImagesPoisoned() throws {
+      _ = try Program.succeed(poison("set", ["--limit", "50", "--poison-rate", "1"]))
+      let erase = [
+        "erase", victim.model, "--data", folder["set"], "--dataset", "mnist", "--device", "cpu", "--quiet",
+        "--output", folder["o"],
+      ]
+      try Program.fail(65, ["all 50 training images are poisoned", "--clean"], erase + ["--method", "aft"])
+      try Program.fail(65, ["all 50 training images have one label"], erase)
+      #expect(!folder.names("o").contains("model.safetensors"))
+    }
+
     /// The readers look into folders of a data set's usual name, and so must who looks for the truth.
     @Test func poisonedFolderInTheFolder() throws {
       try FileManager.default.createDirectory(atPath: folder["parent"], withIntermediateDirectories: true)

@@ -83,6 +83,23 @@ extension CommandTests {
     }
 
     /// What can't be read tells of no finished run.
+    /// With `--clean`, the defense has other images than the relapse.
+    @Test func relapseOnOtherImages() throws {
+      let other = try Folder()
+      try Victim.write(300, "train", to: other)
+      try Victim.write(150, "t10k", to: other)
+      func erase(_ data: String) -> [String] {
+        [
+          "erase", victim.model, "--data", data, "--dataset", "mnist", "--device", "cpu", "--quiet",
+          "--method", "fine-tuning", "--epochs", "1", "--clean", victim.folder.path,
+          "--attack", victim.attack, "--relapse", "5", "--output", folder["o"],
+        ]
+      }
+      _ = try Program.succeed(erase(victim.folder.path))
+      _ = try Program.succeed(erase(victim.folder.path) + ["--resume"])
+      try Program.fail(64, ["report.json", "other options or data"], erase(other.path) + ["--resume"])
+    }
+
     @Test func damagedRecord() throws {
       let options = ["--epochs", "1"]
       _ = try Program.succeed(infect("o", options))

@@ -119,6 +119,34 @@ extension CommandTests {
       try Program.fail(66, ["no sweep"], ["collect", folder.path])
     }
 
+    /// Of a chain whose first step is only in `--records`, a later step that needs the second alone makes just itself.
+    @Test func finishedStepNeedsNothing() throws {
+      let file = try folder.write(
+        "plan.yaml",
+        """
+        output: "\(folder["runs"])"
+        defaults: {dataset: mnist, data: "\(victim.folder.path)", device: cpu}
+        axes: {attack: [badnet]}
+        steps:
+          infect: {axes: [attack], options: {architecture: mnist-net, width: 4, epochs: 2, batch: 16, no-augment: true}}
+          erase: {options: {model: "${infect}/model.safetensors", method: fine-tuning, clean-fraction: 0.2, epochs: 1}}
+          after: {command: evaluate, options: {model: "${erase}/model.safetensors"}}
+        """)
+      let arguments = ["sweep", file, "--records", folder["records"]]
+      _ = try Program.succeed(arguments)
+      for name in ["runs/infect", "runs/after", "records/after"] {
+        try FileManager.default.removeItem(atPath: folder[name])
+      }
+      let again = try Program.succeed(arguments)
+      #expect(again.error.contains("after/badnet: finished"), "\(again.error)")
+      #expect(folder.names("runs/infect").isEmpty && !again.error.contains("infect/badnet: starting"))
+      // The first is made where the second is to be made again.
+      try FileManager.default.removeItem(atPath: folder["runs/erase"])
+      try FileManager.default.removeItem(atPath: folder["records/erase"])
+      _ = try Program.succeed(arguments)
+      #expect(folder.names("runs/infect/badnet").contains("model.safetensors"))
+    }
+
     /// A task whose victim another task is making waits for it.
     @Test func sharedStep() throws {
       let arguments = try plan()

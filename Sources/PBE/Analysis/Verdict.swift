@@ -21,10 +21,11 @@ public struct Verdict: Sendable, Codable {
   public let target: Int
   /// Above this score a model is suspicious.
   public let threshold: Double
-  /// Whether it is; `nil` where the calibration is of another data set, whose threshold says nothing.
+  /// Whether it is; `nil` where the calibration is of another data set or of adversarial examples made otherwise, whose
+  /// threshold says nothing.
   public let isSuspicious: Bool?
   /// The share of the bank's benign models, with this one counted among them, that score as high: at least 1 over their
-  /// number plus 1. `nil` where the calibration is of another data set.
+  /// number plus 1. `nil` where ``isSuspicious`` is.
   public let pValue: Double?
   /// What to keep in mind.
   public let notes: [String]
@@ -39,9 +40,12 @@ public struct Verdict: Sendable, Codable {
     (self.score, pattern, target) = (score.value, score.pattern, score.target)
     threshold = calibration.threshold
     let benign = calibration.models.filter { !$0.isInfected }
-    isSuspicious = isSame ? score.value > calibration.threshold : nil
+    let (settings, calibrated) = (record.settings, calibration.settings)
+    let isMadeAlike = settings.steps == calibrated.steps && settings.clip == calibrated.clip
+    let isComparable = isSame && isMadeAlike
+    isSuspicious = isComparable ? score.value > calibration.threshold : nil
     pValue =
-      isSame ? Double(1 + benign.count { $0.score >= score.value }) / Double(1 + benign.count) : nil
+      isComparable ? Double(1 + benign.count { $0.score >= score.value }) / Double(1 + benign.count) : nil
     var notes: [String] = []
     if !isSame {
       notes.append(
@@ -52,6 +56,11 @@ public struct Verdict: Sendable, Codable {
       notes.append(
         "the calibration is of \(calibration.architecture) of width \(calibration.width): for another network its threshold "
           + "and p-value are approximate")
+    }
+    if !isMadeAlike {
+      notes.append(
+        "the calibration is of adversarial examples of \(calibrated.steps) PGD steps, \(calibrated.clip ? "clipped" : "unclipped"): "
+          + "of others there is no verdict; inspect with the same")
     }
     if record.images < 500 {
       notes.append("only \(record.images) images were inspected: shares of few images are rough")

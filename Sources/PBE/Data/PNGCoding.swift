@@ -3,7 +3,7 @@ import Kernels
 
 extension Picture {
   /// Decodes a PNG file to `channels`: 1 (grey), 3 (RGB, transparent parts laid over black) or 4 (with opacity).
-  /// Files of 16 bits lose their lower ones. `name` is for errors.
+  /// Files of 16 bits are rounded to 8. `name` is for errors.
   ///
   /// Throws `badData` when it is no PNG, damaged, cut off or too large.
   public init(png bytes: [UInt8], name: String, channels: Int = 3) throws {
@@ -18,6 +18,8 @@ extension Picture {
       }
       try Self.checkSize(width: Int(image.width), height: Int(image.height), name: name)
       image.format = format
+      // Else libpng takes them for linear light, unless they say what they are.
+      image.flags |= png_uint_32(PNG_IMAGE_FLAG_16BIT_sRGB)
       var pixels = [UInt8](repeating: 0, count: Int(image.width) * Int(image.height) * channels)
       let finished = pixels.withUnsafeMutableBytes {
         png_image_finish_read(&image, nil, $0.baseAddress, 0, nil)

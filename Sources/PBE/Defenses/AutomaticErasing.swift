@@ -80,6 +80,11 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   public func run(
     _ session: DefenseSession, training: DeviceImages, labels: [Int32], isPoisoned: [Bool]?
   ) throws -> PurificationOutcome {
+    guard Set(labels).count > 1 else {
+      throw PBEError(
+        .badData, "all \(labels.count) training images have one label, which teaches nothing",
+        at: "--method pbe", remedy: "use the whole training set")
+    }
     session.plan(work: work(training.count))
     let weights = session.weights
     let infected = try Weights(weights.graph, on: weights.backend)

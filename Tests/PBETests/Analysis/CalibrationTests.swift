@@ -116,6 +116,19 @@ struct CalibrationTests {
     #expect(Verdict(findings, of: other, by: calibration) == nil)
   }
 
+  /// Weaker examples draw less, whatever the model is.
+  @Test func otherExamples() throws {
+    let calibration = try Calibration(Self.bank(drawn: 50), seed: 0)
+    for (steps, clip) in [(1, false), (7, true)] {
+      var record = try Self.record(seed: 300, target: 3, drawn: 50, isInfected: false)
+      record.settings.steps = steps
+      record.settings.clip = clip
+      let verdict = try #require(Verdict(record.model.findings, of: record, by: calibration))
+      #expect(verdict.isSuspicious == nil && verdict.pValue == nil && verdict.target == 3)
+      #expect(verdict.notes.contains { $0.contains("of 7 PGD steps, unclipped") })
+    }
+  }
+
   @Test func banksThatDontFit() throws {
     var bank = try Self.bank(drawn: 50)
     #expect(throws: PBEError.self) { try Calibration([], seed: 0) }

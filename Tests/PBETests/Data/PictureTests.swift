@@ -21,6 +21,18 @@ import Testing
     #expect(picture.pixels == stride(from: 0, to: 120, by: 10).map { UInt8($0) })
   }
 
+  /// 0, 0x40FF, 0x8400 and 0xFFFF as 16-bit grey, written by Pillow, which doesn't say how bright they are meant.
+  @Test func rounds16BitPNGs() throws {
+    let file: [UInt8] = [
+      137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 2, 0, 0, 0, 2, 16, 0, 0, 0, 0, 7,
+      77, 142, 187, 0, 0, 0, 18, 73, 68, 65, 84, 120, 156, 99, 96, 96, 112, 248, 207, 208, 194, 240, 255, 63,
+      0, 12, 209, 3, 194, 246, 144, 72, 191, 0, 0, 0, 0, 73, 69, 78, 68, 174, 66, 96, 130,
+    ]
+    let pixels = try Picture(png: file, name: "a.png", channels: 1).pixels.map(Int.init)
+    #expect(pixels[0] == 0 && pixels[3] == 255)
+    #expect(abs(pixels[1] - 64) <= 1 && abs(pixels[2] - 132) <= 1, "\(pixels)")
+  }
+
   @Test(arguments: [1, 3, 4]) func pngKeepsThePixels(channels: Int) throws {
     let picture = try Self.picture(13, 7, channels: channels)
     #expect(try Picture(png: picture.png(), name: "a.png", channels: channels) == picture)

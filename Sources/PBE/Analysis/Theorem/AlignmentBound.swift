@@ -14,7 +14,7 @@ public enum AlignmentBound {
     guard u.isFinite else { return limit }
     let others = Double(competitors) / (exp(tau) + Double(competitors))
     let (along, across) = ((2.0.squareRoot() - 1) * u, u + 2.0.squareRoot() * others)
-    return along / hypot(along, across)
+    return min(limit, along / hypot(along, across))
   }
 
   /// The bound for l and |P|.

@@ -69,6 +69,8 @@ struct InspectCommand: ParsableCommand {
   }
 
   private func write(_ record: InspectionRecord, to output: String) throws {
+    // Those of an earlier inspection would be taken for this one's.
+    for name in try FolderListing.names(in: output) where Self.writes(name) { unlink("\(output)/\(name)") }
     for (name, model) in Self.models(record) {
       for found in model.findings.budgets {
         let size = found.budget.name.lowercased().replacingOccurrences(of: " ", with: "-")
@@ -87,6 +89,13 @@ struct InspectCommand: ParsableCommand {
     }
     // Last: where it is, the pictures are.
     try AtomicFile.write(AnalysisJSON.text(record), to: "\(output)/inspection.json")
+  }
+
+  /// Whether `--output` gets files of this name: `inspection.json`, and MODEL-SIZE-NORM.svg.
+  private static func writes(_ name: String) -> Bool {
+    name == "inspection.json"
+      || ["model", "benign", "purified"].contains { name.hasPrefix("\($0)-") }
+        && ["linf", "l2"].contains { name.hasSuffix("-\($0).svg") }
   }
 
   private static func models(_ record: InspectionRecord) -> [(name: String, model: InspectionRecord.Model)] {

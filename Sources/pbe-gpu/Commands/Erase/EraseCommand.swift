@@ -95,6 +95,8 @@ struct EraseCommand: ParsableCommand {
       data_checksum: set.images.checksum, test_checksum: test.checksum, attack: try attackFile?.identity(),
       clean_fraction: defense.usesTrainingSet || clean != nil ? nil : usedFraction,
       relapse: self.relapse,
+      // Elsewhere it is the set that the defense has.
+      relapse_data_checksum: clean == nil ? nil : relapse?.images.checksum,
       precision: backend.device.precision)
     let identity = try RunIdentity(settings)
     if resume, let found = try paths.finished(identity, as: ErasureSummary.self, log) {
@@ -258,7 +260,14 @@ struct EraseCommand: ParsableCommand {
   private func cleanImages(_ set: TrainingSet) throws -> LabeledImages {
     var images = set.images
     if let roles = set.poison?.roles {
-      images = try images.subset(roles.indices.filter { roles[$0] == .clean })
+      let rows = roles.indices.filter { roles[$0] == .clean }
+      guard !rows.isEmpty else {
+        throw PBEError(
+          .badData,
+          "all \(roles.count) training images are poisoned, and \(defense.method.rawValue) needs clean ones",
+          at: clean ?? data.data, remedy: "name a folder with some by --clean")
+      }
+      images = try images.subset(rows)
     }
     if clean != nil { return images }
     let count = max(1, Int((usedFraction * Double(set.images.count)).rounded()))

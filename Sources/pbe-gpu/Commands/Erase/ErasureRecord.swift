@@ -7,7 +7,7 @@ struct ErasureSettings: Encodable {
   var model_checksum: String, dataset: String, data_checksum: String, test_checksum: String
   var attack: String?
   var clean_fraction: Double?
-  var relapse: Int?
+  var relapse: Int?, relapse_data_checksum: String?
   var precision: Precision
 }
 

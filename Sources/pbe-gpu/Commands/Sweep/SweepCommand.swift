@@ -118,7 +118,7 @@ struct SweepCommand: ParsableCommand {
         first.error.kind,
         "\(failures.count) of \(plan.jobs.count) cells failed, this one first: \(first.error.description)",
         at: first.job.folder.cell.name,
-        remedy: "see \(first.job.folder.logPath); the same command tries them again")
+        remedy: "see \(first.job.folder.logPath); once that is mended, the same command goes on")
     }
   }
 

@@ -55,7 +55,8 @@ struct SweepPlan {
     // Those that cells need which are still to be run: their files must be there, not only their records.
     var needed: Set<String> = []
     for folder in folders.reversed() {
-      if try !folder.state.isDone || remake || needed.contains(folder.cell.name) {
+      let state = try folder.state
+      if !state.isDone || remake || state != .finished && needed.contains(folder.cell.name) {
         needed.formUnion(folder.cell.needs.values)
       }
     }
