@@ -10,8 +10,8 @@ struct LabelSplit {
   /// The logarithm of each one's odds to belong to the first group.
   let logOdds: [Double]
 
-  /// From this ``TriggerDiscriminant/contrast(features:)`` on they are two groups. Labels of clean images had up to 5.7
-  /// (docs/trials.md).
+  /// From this ``TriggerDiscriminant/contrast(features:)`` on they are two groups. Labels of clean images had up to 5.7,
+  /// and up to 7.3 on victims where nothing was found (docs/trials.md).
   static let leastContrast = 7.0
   /// How many times as diverse the trigger's group is, at least. On victims it was 1.9 and 6.5 times (docs/trials.md).
   static let leastDiversity = 1.5
