@@ -1060,7 +1060,7 @@ kernel void adam(
 }
 
 // partial(i) = the sum of (t g)^2 of every outputs-th element from i on, where t is |p| when adaptive, else 1
-kernel void perturbation_squares(
+kernel void gradient_squares(
     global const float *parameters, global const float *gradients, global float *partial, int count, int outputs,
     int adaptive) {
   const int i = get_global_id(0);
@@ -1082,6 +1082,14 @@ kernel void perturb_weights(
   const float p = parameters[i], t = adaptive ? p : 1;
   saved[i] = p;
   parameters[i] = p + radius / (sqrt(squares[0]) + 1e-12f) * t * t * gradients[i];
+}
+
+// squares is the sum of all g^2
+kernel void clip_gradients(global float *gradients, global const float *squares, int count, float length) {
+  const int i = get_global_id(0);
+  if (i >= count) return;
+  const float norm = sqrt(squares[0]);
+  if (norm > length) gradients[i] *= length / norm;
 }
 
 kernel void pgd_step(

@@ -101,21 +101,25 @@ CLONES void pbe_adam(float *restrict p, const float *restrict g, float *restrict
   }
 }
 
-CLONES double pbe_perturbation_squares(const float *p, const float *g, int adaptive, ptrdiff_t count) {
+CLONES double pbe_gradient_squares(const float *p, const float *g, ptrdiff_t count) {
   double lanes[16] = {0};
   ptrdiff_t i = 0;
   for (; i + 16 <= count; i += 16)
     for (int l = 0; l < 16; l++) {
-      double v = (double)g[i + l] * (adaptive ? p[i + l] : 1.0f);
+      double v = (double)g[i + l] * (p ? p[i + l] : 1.0f);
       lanes[l] += v * v;
     }
   for (; i < count; i++) {
-    double v = (double)g[i] * (adaptive ? p[i] : 1.0f);
+    double v = (double)g[i] * (p ? p[i] : 1.0f);
     lanes[0] += v * v;
   }
   double sum = 0;
   for (int l = 0; l < 16; l++) sum += lanes[l];
   return sum;
+}
+
+CLONES void pbe_scale(float *x, float factor, ptrdiff_t count) {
+  for (ptrdiff_t i = 0; i < count; i++) x[i] *= factor;
 }
 
 CLONES void pbe_perturb_weights(float *restrict p, const float *restrict g, float *restrict saved, float scale,

@@ -47,6 +47,7 @@ public enum Operation: Sendable {
   case sgd(SGD)
   case adam(Adam)
   case perturbWeights(PerturbWeights)
+  case clipGradients(ClipGradients)
   case pgdStep(PGDStep)
   case applyTrigger(ApplyTrigger)
   case applyTriggerGradient(ApplyTriggerGradient)
@@ -92,6 +93,7 @@ public enum Operation: Sendable {
     case .sgd(let d): d
     case .adam(let d): d
     case .perturbWeights(let d): d
+    case .clipGradients(let d): d
     case .pgdStep(let d): d
     case .applyTrigger(let d): d
     case .applyTriggerGradient(let d): d

@@ -115,6 +115,14 @@ import Testing
     #expect(abs(gain - most) < 1e-11)
   }
 
+  /// Clipped gradients have the length, and their direction still; short ones stay as they are.
+  @Test func clippedGradients() {
+    let gradients = ReferenceTensor([3, -4, 12])
+    #expect(Reference.clipGradients(gradients, length: 13).values == gradients.values)
+    let clipped = Reference.clipGradients(gradients, length: 6.5).values
+    #expect(zip(clipped, [1.5, -2, 6]).allSatisfy { abs($0 - $1) < 1e-15 })
+  }
+
   /// A name identifies a case: its inputs are drawn from it.
   @Test func namesAreUnique() {
     var names: Set<String> = []

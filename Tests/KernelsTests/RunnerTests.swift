@@ -53,7 +53,7 @@ import Testing
       "poolGradient", "resize", "resizeGradient", "gridSample", "add", "multiply", "dropout", "fill", "copy",
       "randomUniform",
       "softmaxCrossEntropy", "distillation", "argMax", "agreement", "sum", "sgd", "adam", "perturbWeights",
-      "pgdStep",
+      "clipGradients", "pgdStep",
       "applyTrigger",
       "applyTriggerGradient", "neighbourDistance", "diversityLoss",
       "sliceRows",

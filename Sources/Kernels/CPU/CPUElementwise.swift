@@ -121,27 +121,47 @@ extension CPUCompiler {
     }
   }
 
-  /// The chunks of the norm depend on the shape alone, and are added up in order.
   func perturbWeights(_ d: PerturbWeights) throws -> Step {
     let (p, g, saved) = (try floats(d.parameters), try floats(d.gradients), try floats(d.saved))
-    let (count, grain) = (shape(d.parameters).count, 32768)
-    let chunks = (count + grain - 1) / grain
+    let count = shape(d.parameters).count
+    let length = gradientLength(g, count, scaledBy: d.adaptive ? UnsafePointer(p) : nil)
     let adaptive = Int32(d.adaptive ? 1 : 0)
-    scratch.reserve(floats: 2 * chunks)
-    let scratch = scratch
     return { _ in
-      let squares = UnsafeMutableRawPointer(scratch.floats).assumingMemoryBound(to: Double.self)
-      Parallel.blocks(chunks) { _, chunk in
-        let first = chunk * grain
-        squares[chunk] = pbe_perturbation_squares(p + first, g + first, adaptive, min(grain, count - first))
-      }
-      var total = 0.0
-      for chunk in 0..<chunks { total += squares[chunk] }
-      let scale = Float(Double(d.radius) / (total.squareRoot() + 1e-12))
-      Parallel.ranges(count, grain: grain) {
+      let scale = Float(Double(d.radius) / (length() + 1e-12))
+      Parallel.ranges(count, grain: 32768) {
         pbe_perturb_weights(
           p + $0.lowerBound, g + $0.lowerBound, saved + $0.lowerBound, scale, adaptive, $0.count)
       }
+    }
+  }
+
+  func clipGradients(_ d: ClipGradients) throws -> Step {
+    let g = try floats(d.gradients)
+    let count = shape(d.gradients).count
+    let length = gradientLength(g, count)
+    return { _ in
+      let scale = Float(Double(d.length) / length())
+      guard scale < 1 else { return }
+      Parallel.ranges(count, grain: 32768) { pbe_scale(g + $0.lowerBound, scale, $0.count) }
+    }
+  }
+
+  /// The norm of gradients, each multiplied by its parameter if wanted. The chunks of it depend on the shape alone, and are
+  /// added up in order.
+  private func gradientLength(
+    _ g: UnsafePointer<Float>, _ count: Int, scaledBy p: UnsafePointer<Float>? = nil
+  ) -> () -> Double {
+    let grain = 32768
+    let chunks = (count + grain - 1) / grain
+    scratch.reserve(floats: 2 * chunks)
+    let scratch = scratch
+    return {
+      let squares = UnsafeMutableRawPointer(scratch.floats).assumingMemoryBound(to: Double.self)
+      Parallel.blocks(chunks) { _, chunk in
+        let first = chunk * grain
+        squares[chunk] = pbe_gradient_squares(p.map { $0 + first }, g + first, min(grain, count - first))
+      }
+      return (0..<chunks).reduce(0) { $0 + squares[$1] }.squareRoot()
     }
   }
 }

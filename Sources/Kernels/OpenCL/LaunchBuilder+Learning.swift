@@ -75,26 +75,42 @@ extension LaunchBuilder {
       count: count)
   }
 
-  /// The norm's squares are summed in stages, as by ``sum(_:)``.
   mutating func perturbWeights(_ d: PerturbWeights) throws {
     let count = shape(d.parameters).count
+    let squares = try gradientSquares(d.gradients, scaledBy: d.adaptive ? d.parameters : nil)
+    elementwise(
+      "perturb_weights",
+      [
+        .value(d.parameters), .value(d.gradients), .value(d.saved), squares, try int(count),
+        .float(d.radius), flag(d.adaptive),
+      ],
+      count: count)
+  }
+
+  mutating func clipGradients(_ d: ClipGradients) throws {
+    let count = shape(d.gradients).count
+    let squares = try gradientSquares(d.gradients)
+    elementwise(
+      "clip_gradients", [.value(d.gradients), squares, try int(count), .float(d.length)], count: count)
+  }
+
+  /// The sum of the squares of gradients, each multiplied by its parameter if wanted, in stages, as by ``sum(_:)``.
+  private mutating func gradientSquares(
+    _ gradients: Value, scaledBy parameters: Value? = nil
+  ) throws -> LaunchPlan.Argument {
+    let count = shape(gradients).count
     let many = min(8192, (count + 63) / 64)
     let few = min(64, (many + 63) / 64)
     let first = try need(.secondPartial, floats: many)
     rowwise(
-      "perturbation_squares",
-      [.value(d.parameters), .value(d.gradients), first] + (try ints(count, many)) + [flag(d.adaptive)],
+      "gradient_squares",
+      [.value(parameters ?? gradients), .value(gradients), first] + (try ints(count, many))
+        + [flag(parameters != nil)],
       rows: many)
     let second = try need(.partial, floats: few)
     rowwise("sum_strided", [first, second] + (try ints(many, few)), rows: few)
     rowwise("sum_strided", [second, first] + (try ints(few, 1)), rows: 1)
-    elementwise(
-      "perturb_weights",
-      [
-        .value(d.parameters), .value(d.gradients), .value(d.saved), first, try int(count), .float(d.radius),
-        flag(d.adaptive),
-      ],
-      count: count)
+    return first
   }
 
   mutating func pgdStep(_ d: PGDStep) throws {

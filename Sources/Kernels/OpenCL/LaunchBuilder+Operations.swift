@@ -34,6 +34,7 @@ extension LaunchBuilder {
     case .sgd(let d): try sgd(d)
     case .adam(let d): try adam(d)
     case .perturbWeights(let d): try perturbWeights(d)
+    case .clipGradients(let d): try clipGradients(d)
     case .pgdStep(let d): try pgdStep(d)
     case .applyTrigger(let d): try applyTrigger(d)
     case .applyTriggerGradient(let d): try applyTriggerGradient(d)

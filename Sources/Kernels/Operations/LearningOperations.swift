@@ -223,6 +223,26 @@ public struct PerturbWeights: OperationDescriptor {
   public var writes: [Value] { [saved, parameters] }
 }
 
+/// Shortens gradients, `g *= min(1, length / ||g||)`, so that one step can't lead far away (Pascanu et al., "On the
+/// difficulty of training recurrent neural networks", ICML 2013). Shorter ones keep every bit.
+///
+/// The norm is the whole vector's, summed in an order that depends on the shape alone.
+public struct ClipGradients: OperationDescriptor {
+  /// Read and written.
+  public var gradients: Value
+  /// The length that all of them together have at most.
+  public var length: Float
+
+  /// Creates the operator.
+  public init(gradients: Value, length: Float) {
+    self.gradients = gradients
+    self.length = length
+  }
+
+  public var reads: [Value] { [gradients] }
+  public var writes: [Value] { [gradients] }
+}
+
 /// The ball that a perturbation stays in.
 public enum PerturbationNorm: String, Hashable, Sendable, Codable {
   /// The largest change of any pixel.

@@ -11,8 +11,8 @@ import Kernels
 ///   seem to carry a trigger.
 /// - The holdout: some triggers are so easy to learn, or so frequent among the images of their label, that any witness of
 ///   that label learns them. So the witness at first sees nothing of labels whose images fall apart into two groups
-///   (``LabelSplit``), and later only what seems clean of them. What was found when it had not seen the label stays found:
-///   clean images of the label are enough to remind it of the trigger.
+///   (``LabelSplit``), nor can it or its teacher answer so; later it sees only what seems clean of them. What was found
+///   when it had not seen the label stays found: clean images of the label are enough to remind it of the trigger.
 /// - The repair: what the witness disputes leads ``Identification`` to the images with a trigger. The infected model itself,
 ///   which knows more than the witness, is fine-tuned on all images; those get the answers of the purified model as labels,
 ///   and teach that the trigger means nothing. Then once more, with the repaired model as witness. Where no image seems to
@@ -68,6 +68,8 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   public init() {
     tuning = TrainingSettings()
     tuning.nesterov = true
+    // Networks with batch norm have at most half as long ones (docs/trials.md); those without could diverge.
+    tuning.gradient_length = 20
   }
 
   /// Purifies the session's model.
@@ -127,12 +129,13 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
     _ session: DefenseSession, _ training: DeviceImages, _ labels: [Int32],
     _ assessment: inout TrainingSetAssessment, _ infected: Weights
   ) throws -> Identification {
-    if !without.contains(.shrinking) {
-      try session.change { try session.weights.shrink(keeping: keeping, seed: tuning.seed) }
-    }
     let margins = Answers(assessment.infected.logits, labels: labels).margins
     let splits = without.contains(.holdout) ? [] : LabelSplit.all(assessment.infected, labels)
     let heldOut = Set(splits.map(\.label))
+    try session.change {
+      if !without.contains(.shrinking) { try session.weights.shrink(keeping: keeping, seed: tuning.seed) }
+      try session.weights.forget(heldOut, bias: Self.neverAnswered)
+    }
     if !splits.isEmpty {
       session.observer.log(
         "the images of label \(splits.map { "\($0.label)" }.joined(separator: ", ")) fall apart into two groups: "
@@ -145,13 +148,13 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       extra = Permutation.of(labels.count, seed: tuning.seed, purpose: RandomPurpose.extraSet)
         .filter { !heldOut.contains(labels[$0]) }.prefix(extra.count).sorted()
     }
-    let teacher = without.contains(.distillation) ? nil : Teacher(infected, temperature: temperature)
     var found: Identification
     var earlier: Identification?
     var step = 0
     repeat {
       var report = assessment.begin(step: step, extraSet: extra)
-      _ = try session.makeTrainer(training, tuning, teacher: teacher)
+      _ = try session.makeTrainer(
+        training, tuning, teacher: teacher(infected, without: step == 0 ? heldOut : []))
       try train(session, step, on: extra, &report)
       found = try assessment.finish(
         report, after: earlier, usesFeatures: usesFeatures, usesConfidences: step > 0 || splits.isEmpty)
@@ -162,12 +165,23 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
         session.observer.log("\(found.suggested.count { $0 }) images seem to carry a trigger")
       }
       if step < witnessSteps {
+        try session.change { try session.weights.forget(heldOut) }
         extra = Self.ofEachLabel(
           labels.indices.filter { !found.suggested[$0] }, labels,
           inOrderOf: assessment.outcome.agreement.map { -$0 }, from: 0, to: shares[step - 1])
       }
     } while step < witnessSteps && !without.contains(.progression)
     return found
+  }
+
+  /// The infected model as the witness's teacher, which never gives some answers.
+  func teacher(_ infected: Weights, without classes: Set<Int32>) throws -> Teacher? {
+    guard !without.contains(.distillation) else { return nil }
+    guard !classes.isEmpty else { return Teacher(infected, temperature: temperature) }
+    let unaware = try Weights(infected.graph, on: infected.backend)
+    try unaware.copy(from: infected)
+    try unaware.forget(classes, bias: Self.neverAnswered)
+    return Teacher(unaware, temperature: temperature)
   }
 
   private func check(_ found: Identification, _ assessment: TrainingSetAssessment, _ labels: [Int32]) throws {
@@ -196,6 +210,10 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       into: &report,
       rate: { Schedule.cosine.rate(learning_rates[step], share: $0) })
   }
+
+  /// The bias of a class that is not to be answered. Without it a class that is never taught has a logit near zero, and a
+  /// trigger makes the others smaller than that.
+  private static let neverAnswered: Float = -100
 
   /// Below this probability of a trigger an image looks clean. A class of which the purified model knows nothing yet is
   /// disputed as a whole, and would be forgotten.

@@ -79,7 +79,7 @@ struct FeaturePruning {
   /// above (1 - tolerance) of what it is.
   init(_ session: DefenseSession, clean: DeviceImages, labels: [Int32], tolerance: Double) throws {
     let weights = session.weights
-    guard let layer = weights.graph.nodes.last, case .linear = layer.layer else {
+    guard let layer = weights.graph.finalLinear else {
       throw PBEError(
         .usage, "the network does not end with a linear layer", at: "fine-pruning",
         remedy: "use another method")
@@ -87,14 +87,14 @@ struct FeaturePruning {
     let scorer = try Scorer(weights, data: clean, keepsFeatures: true)
     guard let table = scorer.features else { throw PBEError(.internal, "the scorer keeps no features") }
     let count = table.shape.count / clean.count
-    let matrix: [Float] = try weights.backend.read(weights.tensor("\(layer.name).weight"))
+    let matrix: [Float] = try weights.backend.read(weights.tensor("\(layer).weight"))
     let keeps = try session.values("kept-features") {
       try session.score(scorer)
       return Self.keep(
         features: try weights.backend.read(table), logits: try weights.backend.read(scorer.logits),
         matrix: matrix, count: count, labels: labels, tolerance: tolerance)
     }.numbers.map { $0 > 0 }
-    let mask = try weights.mask(keepingInputs: keeps, of: "\(layer.name).weight")
+    let mask = try weights.mask(keepingInputs: keeps, of: "\(layer).weight")
     let put = try weights.backend.compile([Plans.mask(weights, [mask])])[0]
     try session.change { try put.run(RunParameters()) }
     session.observer.log("pruned \(keeps.count { !$0 }) of \(count) features")

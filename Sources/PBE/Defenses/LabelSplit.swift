@@ -9,10 +9,17 @@ struct LabelSplit {
   let images: [Int]
   /// The logarithm of each one's odds to belong to the first group.
   let logOdds: [Double]
+  /// ``TriggerDiscriminant/contrast(features:)`` of the groups.
+  let contrast: Double
+  /// The contrast summed over the images: by how much the groups matter among all that a network tells apart.
+  private var difference: Double { contrast * Double(images.count) }
 
   /// From this ``TriggerDiscriminant/contrast(features:)`` on they are two groups. Labels of clean images had up to 5.7,
   /// and up to 7.3 on victims where nothing was found (docs/trials.md).
   static let leastContrast = 7.0
+  /// And of one label also where its ``difference`` is so many times that of any other: where a trigger's group leaves few
+  /// others the contrast is small.
+  static let leastLead = 2.0
   /// How many times as diverse the trigger's group is, at least. On victims it was 1.9 and 6.5 times (docs/trials.md).
   static let leastDiversity = 1.5
   /// There must be so many images for each feature: where there are few, any of them can be told from the others.
@@ -28,8 +35,13 @@ struct LabelSplit {
     let margins = Answers(infected.logits, labels: labels).margins
     let groups = Dictionary(grouping: labels.indices.filter { margins[$0] > 0 }) { labels[$0] }
     let tested = groups.filter { $0.value.count >= imagesPerFeature * infected.channels }
-    let splits = tested.sorted { $0.key < $1.key }
+    let candidates = tested.sorted { $0.key < $1.key }
       .compactMap { LabelSplit(label: $0.key, images: $0.value, infected) }
+    let differences = candidates.map(\.difference).sorted(by: >)
+    let splits = candidates.filter {
+      $0.contrast >= leastContrast
+        || differences.count > 1 && $0.difference >= leastLead * differences[1]
+    }
     return groups.count > 2 && (splits.count == 1 || 2 * splits.count <= tested.count) ? splits : []
   }
 
@@ -52,7 +64,7 @@ struct LabelSplit {
 }
 
 extension LabelSplit {
-  /// `nil` when the images are one group.
+  /// The two groups that differ most; `nil` when there are none.
   private init?(label: Int32, images: [Int], _ infected: Identification.Infected) {
     guard let points = infected.points(images) else { return nil }
     var (contrast, best) = (0.0, [Double]())
@@ -70,7 +82,7 @@ extension LabelSplit {
         if between > contrast { (contrast, best) = (between, found.logOdds) }
       }
     }
-    guard contrast >= Self.leastContrast else { return nil }
-    self.init(label: label, images: images, logOdds: best)
+    guard contrast > 0 else { return nil }
+    self.init(label: label, images: images, logOdds: best, contrast: contrast)
   }
 }

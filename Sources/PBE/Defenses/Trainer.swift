@@ -77,7 +77,8 @@ public final class Trainer {
     self.data = data
     self.settings = settings
     optimizer = try Optimizer(
-      weights, momentum: settings.momentum, nesterov: settings.nesterov, weightDecay: settings.weight_decay)
+      weights, momentum: settings.momentum, nesterov: settings.nesterov, weightDecay: settings.weight_decay,
+      gradientLength: settings.gradient_length)
     rows = try weights.backend.makeTensor(Shape(data.count, 1), type: .int32)
     totals = try weights.backend.makeTensor(.vector(2))
     attackTotals = try weights.backend.makeTensor(.vector(2))

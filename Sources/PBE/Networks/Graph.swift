@@ -49,6 +49,11 @@ public struct Graph: Hashable, Sendable {
   public var classes: Int { nodes[nodes.count - 1].shape.c }
   /// The node that the last one reads: of a classifier, the features that its final linear layer takes.
   public var penultimate: Int { nodes[nodes.count - 1].inputs.first ?? 0 }
+  /// The name of the last node if that is a linear layer, as a classifier's is.
+  var finalLinear: String? {
+    guard let last = nodes.last, case .linear = last.layer else { return nil }
+    return last.name
+  }
 
   private mutating func append(_ layer: Layer, _ inputs: [Int], _ name: String, _ shape: Shape) -> Int {
     nodes.append(Node(layer: layer, inputs: inputs, name: name, shape: shape))

@@ -294,6 +294,8 @@ public final class Optimizer: Sendable {
   public let weightDecay: Float
   /// Nesterov's variant.
   public let nesterov: Bool
+  /// The length that all gradients together have at most; 0 for any.
+  public let gradientLength: Float
   /// Gradients by parameter name.
   let gradients: [String: Tensor]
   /// All of them, laid out as ``Weights/trained``.
@@ -305,17 +307,24 @@ public final class Optimizer: Sendable {
 
   /// Creates the state, all zero. Throws `device` when there is not enough memory.
   public init(
-    _ weights: Weights, momentum: Float = 0.9, nesterov: Bool = false, weightDecay: Float = 5e-4
+    _ weights: Weights, momentum: Float = 0.9, nesterov: Bool = false, weightDecay: Float = 5e-4,
+    gradientLength: Float = 0
   ) throws {
     self.momentum = momentum
     self.nesterov = nesterov
     self.weightDecay = weightDecay
+    self.gradientLength = gradientLength
     (gradientBlock, gradients) = try weights.likeTrained()
     (velocity, velocities) = try weights.likeTrained()
   }
 
   /// Appends the update of every parameter.
   func update(_ weights: Weights, in program: inout Program) {
+    if gradientLength > 0 {
+      program.append(
+        .clipGradients(
+          ClipGradients(gradients: program.bind(gradientBlock), length: gradientLength)))
+    }
     program.append(
       .sgd(
         SGD(

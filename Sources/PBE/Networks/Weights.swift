@@ -99,6 +99,24 @@ public final class Weights: Sendable {
     }
   }
 
+  /// Makes the final linear layer know nothing of some classes: it gives all images `bias` as their logit. Far below zero
+  /// they are never answered. Throws `internal` when the network does not end with a linear layer.
+  func forget(_ classes: Set<Int32>, bias: Float = 0) throws {
+    guard !classes.isEmpty else { return }
+    guard let layer = graph.finalLinear else {
+      throw PBEError(.internal, "the network does not end with a linear layer")
+    }
+    for (name, value) in [("\(layer).weight", 0), ("\(layer).bias", bias)] {
+      let tensor = try tensor(name)
+      var values: [Float] = try backend.read(tensor)
+      let length = values.count / graph.classes
+      for row in classes.map(Int.init) {
+        for index in row * length..<(row + 1) * length { values[index] = value }
+      }
+      try backend.write(values, to: tensor)
+    }
+  }
+
   /// Every parameter and statistic, one after another.
   func values() throws -> [Float] {
     try graph.parameters.flatMap { specification -> [Float] in

@@ -6,7 +6,7 @@ extension ParityTable {
     RunParameters(step: 3, learningRate: 0.05),
   ]
 
-  /// SGD and Adam, three steps each, on parameters of each role; perturbations.
+  /// SGD and Adam, three steps each, on parameters of each role; perturbations; clipped gradients.
   static let optimizers: [OperatorCase] = {
     var cases: [OperatorCase] = []
     for (shape, role) in [
@@ -25,9 +25,11 @@ extension ParityTable {
     // Around the ends of the stages that sum the norm.
     for count in [1, 64, 65, 1027, 5000, 100_003] {
       for adaptive in [false, true] { cases.append(perturbation(.vector(count), adaptive: adaptive)) }
+      for most: Float in [0.3, 3] { cases.append(clipping(.vector(count), to: most)) }
     }
     cases.append(perturbation(Shape(16, 3, 3, 3), .filter, adaptive: true))
     cases += [perturbationUndone, perturbationWithoutGradient]
+    cases += [clipping(Shape(16, 3, 3, 3), .filter, to: 0.3), clippingNothing]
     return cases
   }()
 
@@ -106,6 +108,22 @@ extension ParityTable {
       }
       b.again(RunParameters())
     }
+  }
+
+  /// Gradients of about length 1, to a length of `most`. What is shorter keeps every bit.
+  static func clipping(_ shape: Shape, _ role: TensorRole = .plain, to most: Float) -> OperatorCase {
+    OperatorCase("clipGradients/\(shape) to \(most)", bound: most < 1 ? OperatorCase.elementwiseBound : 0) {
+      b in
+      // Of one value the length is as uncertain as that is.
+      let values = shape.count == 1 ? [1] : b.normal(shape.count, scale: 1 / Double(shape.count).squareRoot())
+      let g = b.tensor("gradients", values, shape, role: role)
+      b.run { p in p.append(.clipGradients(ClipGradients(gradients: p.bind(g), length: most))) }
+    }
+  }
+
+  private static let clippingNothing = OperatorCase("clipGradients/no gradient", bound: 0) { b in
+    let g = b.tensor("gradients", Array(repeating: 0, count: 70), .vector(70))
+    b.run { p in p.append(.clipGradients(ClipGradients(gradients: p.bind(g), length: 1))) }
   }
 
   /// What was saved brings back every bit.

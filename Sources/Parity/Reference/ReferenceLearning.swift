@@ -119,6 +119,12 @@ extension Reference {
     return parameters.mapped { $1 + radius * scales[$0] * scaled[$0] / (norm + 1e-12) }
   }
 
+  /// Gradients that are no longer than `length` all together.
+  public static func clipGradients(_ gradients: ReferenceTensor, length: Double) -> ReferenceTensor {
+    let norm = gradients.values.reduce(0) { $0 + $1 * $1 }.squareRoot()
+    return gradients.mapped { norm > length ? $1 * length / norm : $1 }
+  }
+
   /// One step of projected gradient ascent.
   public static func pgdStep(
     _ adversarial: ReferenceTensor, origin: ReferenceTensor, gradient: ReferenceTensor, stepSize: Double,

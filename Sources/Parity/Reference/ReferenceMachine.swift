@@ -92,7 +92,7 @@ public struct ReferenceMachine {
       .batchNormParameterGradient, .batchNormInputGradient:
       executeNormalisation(operation)
     case .softmaxCrossEntropy, .distillation, .argMax, .agreement, .sum, .sgd, .adam, .perturbWeights,
-      .pgdStep:
+      .clipGradients, .pgdStep:
       executeLearning(operation, parameters)
     case .applyTrigger, .applyTriggerGradient, .neighbourDistance, .diversityLoss: executeTrigger(operation)
     case .sliceRows, .gatherImages, .gatherIntegers, .storeRows, .augment, .dropout, .randomUniform:
@@ -214,6 +214,8 @@ public struct ReferenceMachine {
       self[d.saved] = self[d.parameters]
       self[d.parameters] = Reference.perturbWeights(
         self[d.parameters], gradients: self[d.gradients], radius: Double(d.radius), adaptive: d.adaptive)
+    case .clipGradients(let d):
+      self[d.gradients] = Reference.clipGradients(self[d.gradients], length: Double(d.length))
     case .pgdStep(let d):
       if d.norm == .infinity {
         nearKinks += self[d.gradient].values.count { $0 != 0 && abs($0) < Self.kinkDistance }

@@ -298,6 +298,37 @@ extension DeviceTests {
       }
     }
 
+    /// Neither the first witness nor its teacher ever gives a label that is held out; the second witness may.
+    @Test func heldOutLabelsAreNotAnswered() throws {
+      let victim = try Victim(on: TestDevices.cpu, .preactresnet18, width: 2, size: 28)
+      try victim.train(epochs: 8)
+      let weights = try Weights(victim.weights.graph, on: TestDevices.cpu)
+      try weights.copy(from: victim.weights)
+      func answers(_ weights: Weights) throws -> [Int32] {
+        let scorer = try Scorer(weights, data: victim.images)
+        try scorer.run()
+        return try scorer.answers()
+      }
+      let before = try (answers(weights), weights.values())
+      let teacher = try #require(try automatic.teacher(weights, without: [1])).weights
+      let taught = try answers(teacher)
+      #expect(before.0.contains(1) && !taught.contains(1))
+      #expect(zip(before.0, taught).allSatisfy { $0 == $1 || $0 == 1 })
+      #expect(try weights.values() == before.1)
+      #expect(try #require(try automatic.teacher(weights, without: [])).weights === weights)
+
+      var given: [Set<Int32>] = []
+      var observer = DefenseObserver()
+      observer.finished = { _ in
+        given.append(Set(try answers(weights)))
+        return nil
+      }
+      _ = try automatic.run(
+        DefenseSession(weights, observer: observer), training: victim.images, labels: victim.poison.labels,
+        isPoisoned: nil)
+      #expect(given.map { $0.contains(1) } == [false, true, true, true])
+    }
+
     /// Each part of the recipe can be left out, and changes what it is said to change.
     @Test func partsOfAutomaticErasing() throws {
       func steps(_ without: [AutomaticErasing.Part]) throws -> [StepReport] {

@@ -176,6 +176,18 @@ struct IdentificationTests {
     #expect(LabelSplit.all(untouched.infected, untouched.labels).isEmpty)
   }
 
+  /// So does the one label of which the groups differ less, if no other label comes near.
+  @Test func aLabelThatStandsOut() throws {
+    func splits(_ label: (Int) -> Int) -> [LabelSplit] {
+      let made = Made(count: 20_000, poisoned: 400, seed: 9, feature: 5, label: label)
+      return LabelSplit.all(made.infected, made.labels)
+    }
+    let split = try #require(splits { _ in 2 }.first)
+    #expect(split.label == 2 && split.contrast > 5 && split.contrast < LabelSplit.leastContrast)
+    let alike = splits { [2, 3, 2, 3, 4][$0] }.map(\.label)
+    #expect(alike == [], "two labels of which the groups differ as much")
+  }
+
   /// What is found of a label that the purified model has not seen counts only where the label's groups say the same.
   @Test func labelsThatAModelHasNotSeen() throws {
     let made = Made(copying: Made(count: 10_000, poisoned: 1000, seed: 9, feature: 12), withoutClass: 2)
@@ -191,8 +203,9 @@ struct IdentificationTests {
       #expect(all.suggested == found)
       return all.examining([split], labels: made.labels).suggested
     }
-    let split = LabelSplit(label: 2, images: images, logOdds: images.map { made.truth[$0] ? 9 : -9 })
-    let turned = LabelSplit(label: 2, images: images, logOdds: split.logOdds.map { -$0 })
+    let split = LabelSplit(
+      label: 2, images: images, logOdds: images.map { made.truth[$0] ? 9 : -9 }, contrast: 9)
+    let turned = LabelSplit(label: 2, images: images, logOdds: split.logOdds.map { -$0 }, contrast: 9)
     #expect(turned.triggerLogOdds(answers) == split.logOdds && split.triggerLogOdds(answers) == split.logOdds)
     let most = made.truth.indices.map { made.truth[$0] && $0 % 3 > 0 }
     #expect(examined(most, split) == made.truth && examined(most, turned) == made.truth)
@@ -208,7 +221,8 @@ struct IdentificationTests {
     #expect(!examined(alike, split).contains(true), "the label was found, and what looks like it")
     let clean = zip(label, made.truth).map { $0 && !$1 }
     #expect(!examined(clean, split).contains(true), "what was found is not the trigger's group")
-    let odd = LabelSplit(label: 2, images: images, logOdds: images.map { $0 / 5 % 3 == 0 ? 9 : -9 })
+    let odd = LabelSplit(
+      label: 2, images: images, logOdds: images.map { $0 / 5 % 3 == 0 ? 9 : -9 }, contrast: 9)
     #expect(odd.triggerLogOdds(answers) == nil && !examined(most, odd).contains(true))
   }
 

@@ -49,6 +49,36 @@ extension DeviceTests {
       #expect(try distance(step(setting, labelShare: 0, question: grey), taught) > 1e-4)
     }
 
+    /// The last layer gives forgotten classes one logit whatever the image; nothing else changes.
+    @Test(arguments: TestDevices.usable.indices)
+    func forgetting(_ device: Int) throws {
+      let setting = try Setting(on: TestDevices.usable[device])
+      let weights = setting.weights
+      func logits() throws -> [[Float]] {
+        let table = try setting.backend.makeTensor(Shape(6, weights.graph.classes), role: .plain)
+        let plan = try setting.backend.compile([
+          Plans.infer(weights, images: setting.images, logits: table)
+        ])[0]
+        try plan.run(RunParameters())
+        let values: [Float] = try setting.backend.read(table)
+        return stride(from: 0, to: values.count, by: 10).map { Array(values[$0..<$0 + 10]) }
+      }
+      let (start, before) = (try weights.values(), try logits())
+      try weights.forget([])
+      #expect(try weights.values() == start)
+      for bias in [-100, 0] as [Float] {
+        try weights.forget([2, 7], bias: bias)
+        for (row, own) in zip(try logits(), before) {
+          for label in 0..<10 {
+            #expect([2, 7].contains(label) ? row[label] == bias : abs(row[label] - own[label]) < 1e-5)
+          }
+        }
+      }
+      #expect(
+        try zip(weights.values(), start).count { $0 != $1 } <= 2
+          * (weights.graph.nodes[weights.graph.penultimate].shape.count + 1))
+    }
+
     /// Weights turn as far as the mixture says, by a seed; nothing else changes.
     @Test func shrinking() throws {
       let setting = try Setting(on: TestDevices.cpu)

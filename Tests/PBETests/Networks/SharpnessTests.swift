@@ -122,6 +122,24 @@ extension DeviceTests {
       #expect(try backend.read(sharp.totals)[0] > 0)
     }
 
+    /// A step is as long as the learning rate times the gradients' length at most, and in their direction.
+    @Test(arguments: TestDevices.usable.indices)
+    func clippedGradients(_ device: Int) throws {
+      let setting = try Setting(on: TestDevices.usable[device])
+      let start = try setting.trained()
+      let gradients = try Array(setting.gradients(smoothing: 0).joined())
+      let length = gradients.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+      func step(_ most: Float) throws -> [Float] {
+        try setting.setTrained(start)
+        let optimizer = try Optimizer(setting.weights, momentum: 0, weightDecay: 0, gradientLength: most)
+        try setting.plain(optimizer, smoothing: 0).run(Self.parameters)
+        return zip(try setting.trained().joined(), start.joined()).map { $0 - $1 }
+      }
+      let rate = Double(Self.parameters.learningRate)
+      #expect(try normalisedError(step(Float(length / 4)), gradients.map { -rate * Double($0) / 4 }) < 1e-8)
+      #expect(try step(Float(length * 2)) == step(0))
+    }
+
     @Test(arguments: TestDevices.usable.indices)
     func noRadiusIsPlainTraining(_ device: Int) throws {
       let (sharp, plain) = (
