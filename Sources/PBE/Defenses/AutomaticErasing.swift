@@ -68,7 +68,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   public init() {
     tuning = TrainingSettings()
     tuning.nesterov = true
-    // Networks with batch norm have at most half as long ones (docs/trials.md); those without could diverge.
+    // Hardly any are longer, except where a network diverges (docs/trials.md).
     tuning.gradient_length = 20
   }
 
@@ -148,30 +148,28 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       extra = Permutation.of(labels.count, seed: tuning.seed, purpose: RandomPurpose.extraSet)
         .filter { !heldOut.contains(labels[$0]) }.prefix(extra.count).sorted()
     }
-    var found: Identification
     var earlier: Identification?
     var step = 0
-    repeat {
+    while true {
       var report = assessment.begin(step: step, extraSet: extra)
       _ = try session.makeTrainer(
         training, tuning, teacher: teacher(infected, without: step == 0 ? heldOut : []))
       try train(session, step, on: extra, &report)
-      found = try assessment.finish(
-        report, after: earlier, usesFeatures: usesFeatures, usesConfidences: step > 0 || splits.isEmpty)
+      var found = try assessment.finish(
+        report, after: earlier, usesFeatures: usesFeatures, usesConfidences: step > 0 || splits.isEmpty,
+        unanswered: step == 0 ? heldOut : [])
       step += 1
       if step == 1, !splits.isEmpty {
         found = found.examining(splits, labels: labels)
         earlier = found
         session.observer.log("\(found.suggested.count { $0 }) images seem to carry a trigger")
       }
-      if step < witnessSteps {
-        try session.change { try session.weights.forget(heldOut) }
-        extra = Self.ofEachLabel(
-          labels.indices.filter { !found.suggested[$0] }, labels,
-          inOrderOf: assessment.outcome.agreement.map { -$0 }, from: 0, to: shares[step - 1])
-      }
-    } while step < witnessSteps && !without.contains(.progression)
-    return found
+      guard step < witnessSteps, !without.contains(.progression) else { return found }
+      if step == 1, !heldOut.isEmpty { try session.change { try session.weights.forget(heldOut) } }
+      extra = Self.ofEachLabel(
+        labels.indices.filter { !found.suggested[$0] }, labels,
+        inOrderOf: assessment.outcome.agreement.map { -$0 }, from: 0, to: shares[step - 1])
+    }
   }
 
   /// The infected model as the witness's teacher, which never gives some answers.

@@ -17,9 +17,11 @@ struct LabelSplit {
   /// From this ``TriggerDiscriminant/contrast(features:)`` on they are two groups. Labels of clean images had up to 5.7,
   /// and up to 7.3 on victims where nothing was found (docs/trials.md).
   static let leastContrast = 7.0
-  /// And of one label also where its ``difference`` is so many times that of any other: where a trigger's group leaves few
-  /// others the contrast is small.
+  /// And also those of the one label of which the ``difference`` is so many times that of any other: where a trigger's
+  /// group leaves few others the contrast is small (4.4 and 4.5, where there were 37 others for each of those; docs/trials.md).
   static let leastLead = 2.0
+  /// It has this contrast at least.
+  private static let leastLeadingContrast = 4.0
   /// How many times as diverse the trigger's group is, at least. On victims it was 1.9 and 6.5 times (docs/trials.md).
   static let leastDiversity = 1.5
   /// There must be so many images for each feature: where there are few, any of them can be told from the others.
@@ -37,12 +39,19 @@ struct LabelSplit {
     let tested = groups.filter { $0.value.count >= imagesPerFeature * infected.channels }
     let candidates = tested.sorted { $0.key < $1.key }
       .compactMap { LabelSplit(label: $0.key, images: $0.value, infected) }
-    let differences = candidates.map(\.difference).sorted(by: >)
-    let splits = candidates.filter {
-      $0.contrast >= leastContrast
-        || differences.count > 1 && $0.difference >= leastLead * differences[1]
+    let clear = candidates.filter { $0.contrast >= leastContrast }
+    let clearOrLeading = candidates.filter { $0.contrast >= leastContrast || $0.isLeading(of: candidates) }
+    func leavesEnough(_ splits: [LabelSplit]) -> Bool {
+      groups.count > 2 && (splits.count == 1 || 2 * splits.count <= tested.count)
     }
-    return groups.count > 2 && (splits.count == 1 || 2 * splits.count <= tested.count) ? splits : []
+    // Without others to compare it with no label leads.
+    if tested.count > 1, leavesEnough(clearOrLeading) { return clearOrLeading }
+    return leavesEnough(clear) ? clear : []
+  }
+
+  private func isLeading(of all: [LabelSplit]) -> Bool {
+    contrast >= Self.leastLeadingContrast
+      && all.allSatisfy { $0.label == label || difference >= Self.leastLead * $0.difference }
   }
 
   /// The logarithm of each image's odds to carry a trigger, by the answers of a model that has never seen the label: images of

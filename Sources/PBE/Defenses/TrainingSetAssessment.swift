@@ -45,19 +45,22 @@ struct TrainingSetAssessment {
   }
 
   /// Scores the model as the step has left it, saves and measures it, and completes the step's report. What was found
-  /// `earlier` stays so. The other two are ``Identification``'s.
+  /// `earlier` stays so. The other two are ``Identification``'s; the agreement does without the `unanswered` classes, of
+  /// which the model's logits say nothing.
   mutating func finish(
     _ report: StepReport, after earlier: Identification? = nil, usesFeatures: Bool = true,
-    usesConfidences: Bool = true
+    usesConfidences: Bool = true, unanswered: Set<Int32> = []
   ) throws -> Identification {
     var report = report
+    let backend = session.weights.backend
     let scores = try session.values("agreement-\(report.step)", scored: labels.count) {
       try session.score(after)
-      return try agreement.run()
+      guard !unanswered.isEmpty else { return try agreement.run() }
+      return AgreementPlan.scores(
+        infected.logits, try backend.read(after.logits), classes: session.weights.graph.classes,
+        without: unanswered)
     }
-    let purified = try session.values("logits-\(report.step)") {
-      try session.weights.backend.read(after.logits)
-    }.numbers
+    let purified = try session.values("logits-\(report.step)") { try backend.read(after.logits) }.numbers
     let found = Identification(
       infected, purified: purified, labels: labels, earlier: earlier, usesFeatures: usesFeatures,
       usesConfidences: usesConfidences)

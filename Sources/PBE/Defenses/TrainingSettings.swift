@@ -13,8 +13,8 @@ public struct TrainingSettings: Sendable, Codable, Hashable {
   public var nesterov = false
   /// The L2 penalty of SGD.
   public var weight_decay: Float = 5e-4
-  /// The length that all gradients together have at most; 0 for any (``ClipGradients``).
-  public var gradient_length: Float = 0
+  /// The length that all gradients together have at most (``ClipGradients``); `nil` for any.
+  public var gradient_length: Float?
   /// The share of the target that all classes get alike.
   public var label_smoothing: Float = 0
   /// The radius of sharpness-aware steps; 0 for plain ones (``Plans/sharpnessAwareTrain``).

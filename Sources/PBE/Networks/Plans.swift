@@ -294,8 +294,8 @@ public final class Optimizer: Sendable {
   public let weightDecay: Float
   /// Nesterov's variant.
   public let nesterov: Bool
-  /// The length that all gradients together have at most; 0 for any.
-  public let gradientLength: Float
+  /// The length that all gradients together have at most; `nil` for any.
+  public let gradientLength: Float?
   /// Gradients by parameter name.
   let gradients: [String: Tensor]
   /// All of them, laid out as ``Weights/trained``.
@@ -308,7 +308,7 @@ public final class Optimizer: Sendable {
   /// Creates the state, all zero. Throws `device` when there is not enough memory.
   public init(
     _ weights: Weights, momentum: Float = 0.9, nesterov: Bool = false, weightDecay: Float = 5e-4,
-    gradientLength: Float = 0
+    gradientLength: Float? = nil
   ) throws {
     self.momentum = momentum
     self.nesterov = nesterov
@@ -320,7 +320,7 @@ public final class Optimizer: Sendable {
 
   /// Appends the update of every parameter.
   func update(_ weights: Weights, in program: inout Program) {
-    if gradientLength > 0 {
+    if let gradientLength {
       program.append(
         .clipGradients(
           ClipGradients(gradients: program.bind(gradientBlock), length: gradientLength)))

@@ -196,7 +196,7 @@ extension DeviceTests {
       #expect(steps == 8)
     }
 
-    /// The recipe `auto` for so few images, and for a network without batch norm.
+    /// The recipe `auto` for so few images, and for a network with little batch norm.
     private var automatic: AutomaticErasing {
       var pbe = AutomaticErasing()
       pbe.tuning.batch = 16
@@ -327,6 +327,79 @@ extension DeviceTests {
         DefenseSession(weights, observer: observer), training: victim.images, labels: victim.poison.labels,
         isPoisoned: nil)
       #expect(given.map { $0.contains(1) } == [false, true, true, true])
+    }
+
+    /// An erasing that holds a label out goes on as if it had never been stopped, wherever that was.
+    @Test func resumedHoldout() throws {
+      let victim = try Victim(on: TestDevices.cpu, .preactresnet18, width: 2, size: 28)
+      try victim.train(epochs: 8)
+      let directory = try ScratchFolder()
+      let identity = try RunIdentity(automatic)
+      func run(to share: Double) throws -> (weights: [Float], outcome: PurificationOutcome) {
+        let weights = try Weights(victim.weights.graph, on: TestDevices.cpu)
+        try weights.copy(from: victim.weights)
+        var observer = DefenseObserver()
+        observer.progress = { _, done in
+          if done > share { throw PBEError(.interrupted, "stop") }
+        }
+        let session = DefenseSession(
+          weights, observer: observer, checkpoint: share > 1 ? nil : directory.path + "/checkpoint",
+          identity: identity)
+        _ = try session.resume()
+        let outcome = try automatic.run(
+          session, training: victim.images, labels: victim.poison.labels, isPoisoned: nil)
+        try session.settle()
+        return (try weights.values(), outcome)
+      }
+      let whole = try run(to: 2)
+      #expect(
+        !victim.poison.labels.indices.contains {
+          victim.poison.labels[$0] == 1 && whole.outcome.kept[$0].contains(0)
+        })
+      for share in stride(from: 0.05, to: 0.9, by: 0.05) {
+        #expect { try run(to: share) } throws: { ($0 as? PBEError)?.kind == .interrupted }
+      }
+      let resumed = try run(to: 1)
+      #expect(resumed.weights == whole.weights && resumed.outcome.agreement == whole.outcome.agreement)
+      #expect(resumed.outcome.kept == whole.outcome.kept)
+    }
+
+    /// A trainer clips its gradients to the length that its settings give.
+    @Test func clippedTraining() throws {
+      func distance(_ length: Float?) throws -> Double {
+        let victim = try Victim(on: TestDevices.cpu)
+        func trained() throws -> [Float] { try TestDevices.cpu.read(victim.weights.trained) }
+        let start = try trained()
+        var settings = TrainingSettings()
+        (settings.batch, settings.momentum, settings.weight_decay) = (400, 0, 0)
+        settings.gradient_length = length
+        let trainer = try Trainer(victim.weights, data: victim.images, settings: settings)
+        _ = try trainer.epoch(on: Array(0..<400), learningRate: { _, _ in 0.1 })
+        return try zip(trained(), start).reduce(0) {
+          $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1)
+        }.squareRoot()
+      }
+      let free = try distance(nil)
+      #expect(free > 0.01)
+      #expect(try abs(distance(Float(free)) - 0.1 * free) < 1e-4 * free)
+    }
+
+    /// Agreement without some classes is that of the others alone.
+    @Test(arguments: TestDevices.usable.indices)
+    func agreementWithoutClasses(_ device: Int) throws {
+      let backend = TestDevices.usable[device]
+      let tables: [[Float]] = [[3, -1, 2, 0, 0, 5, 1, 1, -4], [1, -100, 2, 0, -100, 0, -1, -100, 4]]
+      func table(_ values: [Float]) throws -> Tensor {
+        try backend.makeTensor(values, shape: Shape(3, values.count / 3))
+      }
+      func close(_ a: [Float], _ b: [Float]) -> Bool { zip(a, b).allSatisfy { abs($0 - $1) < 1e-6 } }
+      let whole = try AgreementPlan(table(tables[0]), table(tables[1]), on: backend).run()
+      let some = tables.map { table in table.indices.filter { $0 % 3 != 1 }.map { table[$0] } }
+      let others = try AgreementPlan(table(some[0]), table(some[1]), on: backend).run()
+      func scores(_ without: Set<Int32>) -> [Float] {
+        AgreementPlan.scores(tables[0], tables[1], classes: 3, without: without)
+      }
+      #expect(close(scores([]), whole) && close(scores([1]), others) && !close(whole, others))
     }
 
     /// Each part of the recipe can be left out, and changes what it is said to change.

@@ -188,6 +188,29 @@ struct IdentificationTests {
     #expect(alike == [], "two labels of which the groups differ as much")
   }
 
+  /// The label that stands out is not held out where too little would be left with those that clearly fall apart, where
+  /// there is no other to compare it with, and where its groups hardly differ.
+  @Test func whatDoesNotStandOut() {
+    /// Label 2 stands out unless its trigger is faint; 3 clearly falls apart, but of `few` the difference is small.
+    func splits(_ labels: [Int32], faint: Bool = false, few: Bool = false) -> [Int32] {
+      let made = Made(count: 40_000, poisoned: 800, seed: 9, feature: 12) { $0 == 3 ? 3 : 2 }
+      var (infected, kept, count) = (made.infected, [Int](), 0)
+      for image in made.labels.indices {
+        let label = made.labels[image]
+        if label == 2, made.truth[image] { infected.features[7 * image + 6] -= faint ? 11 : 7 }
+        if label == 3, made.truth[image] { infected.features[7 * image + 6] += 12 }
+        if label == 3 { count += 1 }
+        if labels.contains(label) ? label != 3 || !few || count <= 400 : image < 50 { kept.append(image) }
+      }
+      infected.logits = kept.flatMap { infected.logits[5 * $0..<5 * $0 + 5] }
+      infected.features = kept.flatMap { infected.features[7 * $0..<7 * $0 + 7] }
+      return LabelSplit.all(infected, kept.map { made.labels[$0] }).map(\.label)
+    }
+    #expect(splits([0, 1, 2]) == [2] && splits([0, 1, 2], faint: true) == [])
+    #expect(splits([0, 1, 2, 3, 4], few: true) == [2, 3] && splits([0, 2, 3], few: true) == [3])
+    #expect(splits([2]) == [], "the others have too few images")
+  }
+
   /// What is found of a label that the purified model has not seen counts only where the label's groups say the same.
   @Test func labelsThatAModelHasNotSeen() throws {
     let made = Made(copying: Made(count: 10_000, poisoned: 1000, seed: 9, feature: 12), withoutClass: 2)

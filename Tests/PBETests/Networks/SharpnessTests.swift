@@ -129,7 +129,7 @@ extension DeviceTests {
       let start = try setting.trained()
       let gradients = try Array(setting.gradients(smoothing: 0).joined())
       let length = gradients.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
-      func step(_ most: Float) throws -> [Float] {
+      func step(_ most: Float?) throws -> [Float] {
         try setting.setTrained(start)
         let optimizer = try Optimizer(setting.weights, momentum: 0, weightDecay: 0, gradientLength: most)
         try setting.plain(optimizer, smoothing: 0).run(Self.parameters)
@@ -137,7 +137,7 @@ extension DeviceTests {
       }
       let rate = Double(Self.parameters.learningRate)
       #expect(try normalisedError(step(Float(length / 4)), gradients.map { -rate * Double($0) / 4 }) < 1e-8)
-      #expect(try step(Float(length * 2)) == step(0))
+      #expect(try step(Float(length * 2)) == step(nil))
     }
 
     @Test(arguments: TestDevices.usable.indices)
