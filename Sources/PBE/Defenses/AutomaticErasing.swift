@@ -148,28 +148,32 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       extra = Permutation.of(labels.count, seed: tuning.seed, purpose: RandomPurpose.extraSet)
         .filter { !heldOut.contains(labels[$0]) }.prefix(extra.count).sorted()
     }
-    var earlier: Identification?
-    var step = 0
-    while true {
+    func learn(
+      _ step: Int, _ extra: [Int], without classes: Set<Int32> = [], after earlier: Identification? = nil
+    ) throws -> Identification {
       var report = assessment.begin(step: step, extraSet: extra)
-      _ = try session.makeTrainer(
-        training, tuning, teacher: teacher(infected, without: step == 0 ? heldOut : []))
+      _ = try session.makeTrainer(training, tuning, teacher: teacher(infected, without: classes))
       try train(session, step, on: extra, &report)
-      var found = try assessment.finish(
-        report, after: earlier, usesFeatures: usesFeatures, usesConfidences: step > 0 || splits.isEmpty,
-        unanswered: step == 0 ? heldOut : [])
-      step += 1
-      if step == 1, !splits.isEmpty {
-        found = found.examining(splits, labels: labels)
-        earlier = found
-        session.observer.log("\(found.suggested.count { $0 }) images seem to carry a trigger")
-      }
-      guard step < witnessSteps, !without.contains(.progression) else { return found }
-      if step == 1, !heldOut.isEmpty { try session.change { try session.weights.forget(heldOut) } }
+      return try assessment.finish(
+        report, after: earlier, usesFeatures: usesFeatures, usesConfidences: classes.isEmpty,
+        unanswered: classes)
+    }
+
+    var found = try learn(0, extra, without: heldOut)
+    if !splits.isEmpty {
+      found = found.examining(splits, labels: labels)
+      session.observer.log("\(found.suggested.count { $0 }) images seem to carry a trigger")
+    }
+    guard !without.contains(.progression) else { return found }
+    let earlier = splits.isEmpty ? nil : found
+    if !splits.isEmpty { try session.change { try session.weights.forget(heldOut) } }
+    for step in 1..<witnessSteps {
       extra = Self.ofEachLabel(
         labels.indices.filter { !found.suggested[$0] }, labels,
         inOrderOf: assessment.outcome.agreement.map { -$0 }, from: 0, to: shares[step - 1])
+      found = try learn(step, extra, after: earlier)
     }
+    return found
   }
 
   /// The infected model as the witness's teacher, which never gives some answers.
