@@ -15,10 +15,10 @@ struct LabelSplit {
   private var difference: Double { contrast * Double(images.count) }
 
   /// From this ``TriggerDiscriminant/contrast(features:)`` on they are two groups. Labels of clean images had up to 5.7,
-  /// and up to 7.3 on victims where nothing was found (docs/trials.md).
+  /// and up to 7.3 on small VGGs (docs/trials.md).
   static let leastContrast = 7.0
   /// And also those of the one label of which the ``difference`` is so many times that of any other: where a trigger's
-  /// group leaves few others the contrast is small (4.4 and 4.5, where there were 37 others for each of those; docs/trials.md).
+  /// group leaves few others the contrast is small (4.4 and 4.5 with 37 times as many; docs/trials.md).
   static let leastLead = 2.0
   /// It has this contrast at least.
   private static let leastLeadingContrast = 4.0

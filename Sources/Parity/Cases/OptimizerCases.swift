@@ -122,8 +122,13 @@ extension ParityTable {
   }
 
   private static let clippingNothing = OperatorCase("clipGradients/no gradient", bound: 0) { b in
-    let g = b.tensor("gradients", Array(repeating: 0, count: 70), .vector(70))
-    b.run { p in p.append(.clipGradients(ClipGradients(gradients: p.bind(g), length: 1))) }
+    let (other, sum) = (b.vector(70, "other"), b.outputVector(70, "sum"))
+    b.run { p in
+      let gradients = p.temporary(.vector(70), role: .plain)
+      p.append(.fill(Fill(output: gradients, value: 0)))
+      p.append(.clipGradients(ClipGradients(gradients: gradients, length: 1)))
+      p.append(.add(Add(a: gradients, b: p.bind(other), output: p.bind(sum))))
+    }
   }
 
   /// What was saved brings back every bit.
