@@ -133,6 +133,19 @@ public struct Identification: Sendable {
     return Identification(scores, labels, answers: answers, isDisputed: isDisputed)
   }
 
+  /// The same with the answers of an `earlier` purified model to what that one found of labels of which this one no longer
+  /// disputes most: it has learned the trigger again, and doesn't say what the images show.
+  func answering(as earlier: Identification, labels: [Int32]) -> Identification {
+    var answers = answers
+    let found = Dictionary(grouping: labels.indices.filter { earlier.suggested[$0] }) { labels[$0] }
+    for images in found.values {
+      let disputed = images.count { answers[$0] != labels[$0] }
+      guard 2 * disputed < images.count else { continue }
+      for image in images { answers[image] = earlier.answers[image] }
+    }
+    return Identification(scores, labels, answers: answers, isDisputed: isDisputed)
+  }
+
   /// The labels of which the purified model answers at least half of the images as labelled. Of others it disputes most
   /// images whether or not they carry a trigger.
   private static func knownLabels(_ after: Answers, _ labels: [Int32]) -> Set<Int32> {

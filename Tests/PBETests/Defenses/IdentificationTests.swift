@@ -140,6 +140,27 @@ struct IdentificationTests {
     #expect(again.answers != found.answers)
   }
 
+  /// A model that has learned the trigger again says nothing of what images with it show: the earlier one's answers to what that
+  /// one found stay. One that disputes most of it still is asked itself.
+  @Test func remembersAnswers() {
+    let made = Made(count: 10_000, poisoned: 1000, seed: 8)
+    let found = made.found
+    let images = made.labels.indices.filter { found.suggested[$0] }
+    func answers(relapsed share: Int) -> (own: [Int32], used: [Int32]) {
+      var purified = made.purified
+      for (number, image) in images.enumerated() where number % 10 < share {
+        for label in 0..<5 { purified[5 * image + label] = label == 2 ? 8 : Float(label) }
+      }
+      let own = Identification(made.infected, purified: purified, labels: made.labels, earlier: found)
+      return (own.answers, own.answering(as: found, labels: made.labels).answers)
+    }
+    let relapsed = answers(relapsed: 9)
+    #expect(images.allSatisfy { relapsed.used[$0] == found.answers[$0] } && relapsed.used != relapsed.own)
+    #expect(made.labels.indices.allSatisfy { found.suggested[$0] || relapsed.used[$0] == relapsed.own[$0] })
+    let little = answers(relapsed: 2)
+    #expect(little.used == little.own && little.own != found.answers)
+  }
+
   /// Nearly all images of the attacker's label may carry the trigger.
   @Test func poisonedThroughAndThrough() throws {
     var made = Made(count: 40_000, poisoned: 4000, seed: 5)
