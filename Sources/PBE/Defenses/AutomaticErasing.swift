@@ -12,7 +12,8 @@ import Kernels
 /// - The holdout: some triggers are so easy to learn, or so frequent among the images of their label, that any witness of
 ///   that label learns them. So the witness at first sees nothing of labels whose images fall apart into two groups
 ///   (``LabelSplit``), nor can it or its teacher answer so; later it sees only what seems clean of them. What was found
-///   when it had not seen the label stays found: clean images of the label are enough to remind it of the trigger.
+///   when it had not seen the label stays found: clean images of the label are enough to remind it of the trigger. If it
+///   is reminded, its earlier answers to what was found count.
 /// - The repair: what the witness disputes leads ``Identification`` to the images with a trigger. The infected model itself,
 ///   which knows more than the witness, is fine-tuned on all images; those get the answers of the purified model as labels,
 ///   and teach that the trigger means nothing. Then once more, with the repaired model as witness. Where no image seems to
