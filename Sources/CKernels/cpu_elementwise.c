@@ -118,10 +118,6 @@ CLONES double pbe_gradient_squares(const float *p, const float *g, ptrdiff_t cou
   return sum;
 }
 
-CLONES void pbe_scale(float *x, float factor, ptrdiff_t count) {
-  for (ptrdiff_t i = 0; i < count; i++) x[i] *= factor;
-}
-
 CLONES void pbe_perturb_weights(float *restrict p, const float *restrict g, float *restrict saved, float scale,
                                 int adaptive, ptrdiff_t count) {
   for (ptrdiff_t i = 0; i < count; i++) {

@@ -32,8 +32,6 @@ void pbe_adam(float *p, const float *g, float *m, float *v, float rate, float be
               float decay, uint32_t step, ptrdiff_t count);
 /// The sum of (t g)^2, where t is p, or 1 where p is NULL.
 double pbe_gradient_squares(const float *_Nullable p, const float *g, ptrdiff_t count);
-/// x *= factor.
-void pbe_scale(float *x, float factor, ptrdiff_t count);
 /// saved = p; p += scale * t^2 * g.
 void pbe_perturb_weights(float *p, const float *g, float *saved, float scale, int adaptive, ptrdiff_t count);
 /// uint8 to float in [0, 1].

@@ -1,4 +1,5 @@
 import CKernels
+import COpenBLAS
 
 extension CPUCompiler {
   func add(_ d: Add) throws -> Step {
@@ -142,7 +143,7 @@ extension CPUCompiler {
     return { _ in
       let scale = Float(Double(d.length) / length())
       guard scale < 1 else { return }
-      Parallel.ranges(count, grain: 32768) { pbe_scale(g + $0.lowerBound, scale, $0.count) }
+      Parallel.ranges(count, grain: 32768) { cblas_sscal(Int32($0.count), scale, g + $0.lowerBound, 1) }
     }
   }
 

@@ -173,7 +173,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
         labels.indices.filter { !found.suggested[$0] }, labels,
         inOrderOf: assessment.outcome.agreement.map { -$0 }, from: 0, to: shares[step - 1])
       found = try learn(step, extra, after: earlier)
-      if let earlier { found = found.answering(as: earlier, labels: labels) }
+      if let earlier { found = found.answering(as: earlier, of: heldOut, labels: labels) }
     }
     return found
   }

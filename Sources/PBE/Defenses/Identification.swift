@@ -133,11 +133,14 @@ public struct Identification: Sendable {
     return Identification(scores, labels, answers: answers, isDisputed: isDisputed)
   }
 
-  /// The same with the answers of an `earlier` purified model to what that one found of labels of which this one no longer
-  /// disputes most: it has learned the trigger again, and doesn't say what the images show.
-  func answering(as earlier: Identification, labels: [Int32]) -> Identification {
+  /// The same with the answers of an `earlier` purified model, which had not seen the `heldOut` labels, to what that one
+  /// found of those of which this one no longer disputes most: it has learned the trigger again, and doesn't say what the
+  /// images show. Of other labels what was found may be a mistake that this one doesn't make.
+  func answering(as earlier: Identification, of heldOut: Set<Int32>, labels: [Int32]) -> Identification {
     var answers = answers
-    let found = Dictionary(grouping: labels.indices.filter { earlier.suggested[$0] }) { labels[$0] }
+    let found = Dictionary(
+      grouping: labels.indices.filter { earlier.suggested[$0] && heldOut.contains(labels[$0]) }
+    ) { labels[$0] }
     for images in found.values {
       let disputed = images.count { answers[$0] != labels[$0] }
       guard 2 * disputed < images.count else { continue }

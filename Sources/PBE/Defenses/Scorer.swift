@@ -79,20 +79,21 @@ final class AgreementPlan {
     executable = try backend.compile([program])[0]
   }
 
+  /// Of tables on the host, (images, classes), row by row, without some of the classes.
+  convenience init(
+    _ a: [Float], _ b: [Float], classes: Int, without: Set<Int32>, on backend: any Backend
+  ) throws {
+    func table(_ logits: [Float]) throws -> Tensor {
+      let counted = logits.indices.filter { !without.contains(Int32($0 % classes)) }
+      return try backend.makeTensor(
+        counted.map { logits[$0] },
+        shape: Shape(logits.count / classes, counted.count / (logits.count / classes)))
+    }
+    try self.init(table(a), table(b), on: backend)
+  }
+
   func run() throws -> [Float] {
     try executable.run(RunParameters())
     return try backend.read(output)
-  }
-
-  /// The same of tables on the host, (images, classes), row by row, without some of the classes.
-  static func scores(_ a: [Float], _ b: [Float], classes: Int, without: Set<Int32>) -> [Float] {
-    let counted = (0..<classes).filter { !without.contains(Int32($0)) }
-    return stride(from: 0, to: a.count, by: classes).map { first in
-      func product(_ a: [Float], _ b: [Float]) -> Double {
-        counted.reduce(0) { $0 + Double(a[first + $1]) * Double(b[first + $1]) }
-      }
-      let lengths = (product(a, a) * product(b, b)).squareRoot()
-      return Float(lengths > 0 ? 0.5 + 0.5 * product(a, b) / lengths : 0)
-    }
   }
 }

@@ -56,9 +56,10 @@ struct TrainingSetAssessment {
     let scores = try session.values("agreement-\(report.step)", scored: labels.count) {
       try session.score(after)
       guard !unanswered.isEmpty else { return try agreement.run() }
-      return AgreementPlan.scores(
-        infected.logits, try backend.read(after.logits), classes: session.weights.graph.classes,
-        without: unanswered)
+      return try AgreementPlan(
+        infected.logits, backend.read(after.logits), classes: session.weights.graph.classes,
+        without: unanswered, on: backend
+      ).run()
     }
     let purified = try session.values("logits-\(report.step)") { try backend.read(after.logits) }.numbers
     let found = Identification(

@@ -152,7 +152,9 @@ struct IdentificationTests {
         for label in 0..<5 { purified[5 * image + label] = label == 2 ? 8 : Float(label) }
       }
       let own = Identification(made.infected, purified: purified, labels: made.labels, earlier: found)
-      return (own.answers, own.answering(as: found, labels: made.labels).answers)
+      let elsewhere = own.answering(as: found, of: [1], labels: made.labels)
+      #expect(elsewhere.answers == own.answers, "what was found has another label")
+      return (own.answers, own.answering(as: found, of: [2], labels: made.labels).answers)
     }
     let relapsed = answers(relapsed: 9)
     #expect(images.allSatisfy { relapsed.used[$0] == found.answers[$0] } && relapsed.used != relapsed.own)
