@@ -150,19 +150,21 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
         .filter { !heldOut.contains(labels[$0]) }.prefix(extra.count).sorted()
     }
     func learn(
-      _ step: Int, _ extra: [Int], without classes: Set<Int32> = [], after earlier: Identification? = nil
+      _ step: Int, _ extra: [Int], without classes: Set<Int32> = [], after earlier: Identification? = nil,
+      examined: (Identification) -> Identification
     ) throws -> Identification {
       var report = assessment.begin(step: step, extraSet: extra)
       _ = try session.makeTrainer(training, tuning, teacher: teacher(infected, without: classes))
       try train(session, step, on: extra, &report)
       return try assessment.finish(
         report, after: earlier, usesFeatures: usesFeatures, usesConfidences: classes.isEmpty,
-        unanswered: classes)
+        unanswered: classes, examined: examined)
     }
 
-    var found = try learn(0, extra, without: heldOut)
+    var found = try learn(0, extra, without: heldOut) {
+      splits.isEmpty ? $0 : $0.examining(splits, labels: labels)
+    }
     if !splits.isEmpty {
-      found = found.examining(splits, labels: labels)
       session.observer.log("\(found.suggested.count { $0 }) images seem to carry a trigger")
     }
     guard !without.contains(.progression) else { return found }
@@ -172,8 +174,10 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       extra = Self.ofEachLabel(
         labels.indices.filter { !found.suggested[$0] }, labels,
         inOrderOf: assessment.outcome.agreement.map { -$0 }, from: 0, to: shares[step - 1])
-      found = try learn(step, extra, after: earlier)
-      if let earlier { found = found.answering(as: earlier, of: heldOut, labels: labels) }
+      found = try learn(step, extra, after: earlier) {
+        guard let earlier else { return $0 }
+        return $0.doubtingRelapse(after: earlier, of: heldOut, labels: labels)
+      }
     }
     return found
   }

@@ -133,19 +133,26 @@ public struct Identification: Sendable {
     return Identification(scores, labels, answers: answers, isDisputed: isDisputed)
   }
 
-  /// The same with the answers of an `earlier` purified model, which had not seen the `heldOut` labels, to what that one
-  /// found of those of which this one no longer disputes most: it has learned the trigger again, and doesn't say what the
-  /// images show. Of other labels what was found may be a mistake that this one doesn't make.
-  func answering(as earlier: Identification, of heldOut: Set<Int32>, labels: [Int32]) -> Identification {
-    var answers = answers
+  /// What counts of it after an `earlier` purified model's, which had not seen the `heldOut` labels. Where this one no longer
+  /// disputes most of what that one found of them, it has learned the trigger again: its answers don't say what those images
+  /// show, that one's do; and of other labels it has found nothing by the trigger, only hard images. Of labels that were not
+  /// held out, what was found earlier may be a mistake that this one doesn't make.
+  func doubtingRelapse(
+    after earlier: Identification, of heldOut: Set<Int32>, labels: [Int32]
+  ) -> Identification {
     let found = Dictionary(
       grouping: labels.indices.filter { earlier.suggested[$0] && heldOut.contains(labels[$0]) }
     ) { labels[$0] }
-    for images in found.values {
-      let disputed = images.count { answers[$0] != labels[$0] }
-      guard 2 * disputed < images.count else { continue }
+    let own = self.answers
+    let relapsed = found.filter { _, images in
+      2 * images.count { own[$0] != labels[$0] } < images.count
+    }
+    guard !relapsed.isEmpty else { return self }
+    var (scores, answers) = (scores, own)
+    for images in relapsed.values {
       for image in images { answers[image] = earlier.answers[image] }
     }
+    for image in labels.indices where relapsed[labels[image]] == nil { scores[image] = earlier.scores[image] }
     return Identification(scores, labels, answers: answers, isDisputed: isDisputed)
   }
 

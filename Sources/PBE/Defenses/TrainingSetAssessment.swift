@@ -45,11 +45,12 @@ struct TrainingSetAssessment {
   }
 
   /// Scores the model as the step has left it, saves and measures it, and completes the step's report. What was found
-  /// `earlier` stays so. The other two are ``Identification``'s; the agreement does without the `unanswered` classes, of
-  /// which the model's logits say nothing.
+  /// `earlier` stays so. The next two are ``Identification``'s; the agreement does without the `unanswered` classes, of
+  /// which the model's logits say nothing. What is found counts as it is after `examined`.
   mutating func finish(
     _ report: StepReport, after earlier: Identification? = nil, usesFeatures: Bool = true,
-    usesConfidences: Bool = true, unanswered: Set<Int32> = []
+    usesConfidences: Bool = true, unanswered: Set<Int32> = [],
+    examined: (Identification) -> Identification = { $0 }
   ) throws -> Identification {
     var report = report
     let backend = session.weights.backend
@@ -62,9 +63,10 @@ struct TrainingSetAssessment {
       ).run()
     }
     let purified = try session.values("logits-\(report.step)") { try backend.read(after.logits) }.numbers
-    let found = Identification(
-      infected, purified: purified, labels: labels, earlier: earlier, usesFeatures: usesFeatures,
-      usesConfidences: usesConfidences)
+    let found = examined(
+      Identification(
+        infected, purified: purified, labels: labels, earlier: earlier, usesFeatures: usesFeatures,
+        usesConfidences: usesConfidences))
     report.metrics = try session.finish(step: report.step)
     report.scoring_seconds = scores.seconds
     report.identification = found.report(isPoisoned)

@@ -141,26 +141,35 @@ struct IdentificationTests {
   }
 
   /// A model that has learned the trigger again says nothing of what images with it show: the earlier one's answers to what that
-  /// one found stay. One that disputes most of it still is asked itself.
-  @Test func remembersAnswers() {
-    let made = Made(count: 10_000, poisoned: 1000, seed: 8)
+  /// one found stay, and of other labels nothing new counts. One that disputes most of it still is asked itself.
+  @Test func doubtsRelapse() {
+    var made = Made(count: 10_000, poisoned: 1000, seed: 8)
     let found = made.found
+    made.makeHard()
     let images = made.labels.indices.filter { found.suggested[$0] }
-    func answers(relapsed share: Int) -> (own: [Int32], used: [Int32]) {
+    func after(relapsed share: Int, heldOut: Set<Int32> = [2]) -> (
+      own: Identification, used: Identification
+    ) {
       var purified = made.purified
       for (number, image) in images.enumerated() where number % 10 < share {
         for label in 0..<5 { purified[5 * image + label] = label == 2 ? 8 : Float(label) }
       }
-      let own = Identification(made.infected, purified: purified, labels: made.labels, earlier: found)
-      let elsewhere = own.answering(as: found, of: [1], labels: made.labels)
-      #expect(elsewhere.answers == own.answers, "what was found has another label")
-      return (own.answers, own.answering(as: found, of: [2], labels: made.labels).answers)
+      // Without a discriminant all that is disputed is found.
+      let own = Identification(
+        made.infected, purified: purified, labels: made.labels, earlier: found, usesFeatures: false)
+      return (own, own.doubtingRelapse(after: found, of: heldOut, labels: made.labels))
     }
-    let relapsed = answers(relapsed: 9)
-    #expect(images.allSatisfy { relapsed.used[$0] == found.answers[$0] } && relapsed.used != relapsed.own)
-    #expect(made.labels.indices.allSatisfy { found.suggested[$0] || relapsed.used[$0] == relapsed.own[$0] })
-    let little = answers(relapsed: 2)
-    #expect(little.used == little.own && little.own != found.answers)
+    let (own, used) = after(relapsed: 9)
+    #expect(images.allSatisfy { used.answers[$0] == found.answers[$0] } && used.answers != own.answers)
+    #expect(made.labels.indices.allSatisfy { found.suggested[$0] || used.answers[$0] == own.answers[$0] })
+    func suggested(_ identification: Identification, of isTarget: Bool) -> [Bool] {
+      made.labels.indices.map { identification.suggested[$0] && (made.labels[$0] == 2) == isTarget }
+    }
+    #expect(suggested(own, of: false).contains(true) && !suggested(used, of: false).contains(true))
+    #expect(suggested(used, of: true) == suggested(own, of: true))
+    for (own, used) in [after(relapsed: 2), after(relapsed: 9, heldOut: [1])] {
+      #expect(used.answers == own.answers && used.suggested == own.suggested)
+    }
   }
 
   /// Nearly all images of the attacker's label may carry the trigger.
