@@ -70,6 +70,12 @@ extension CommandTests {
 
     @Test func chain() throws {
       let arguments = try plan()
+      // A step's or an axis's name is no variable either.
+      for name in ["DATE", "infect", "attack"] {
+        let wrong = arguments + ["--set", "\(name)=x", "--dry-run"]
+        try Program.fail(64, ["no variable \(name)", "it has DATA"], wrong)
+      }
+      try Program.fail(64, ["--list", "--only"], arguments + ["--list", "--index", "1"])
       let lines = try Program.succeed(arguments + ["--dry-run", "--index", "3"]).output.split(separator: "\n")
       #expect(lines.count == 3 && lines.allSatisfy { $0.hasPrefix("pbe-gpu ") }, "\(lines)")
       #expect(

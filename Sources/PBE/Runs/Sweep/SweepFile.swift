@@ -186,6 +186,18 @@ public struct SweepFile: Sendable {
     runs.append(Run(name: name, cells: made.values.sorted()))
   }
 
+  /// The names of all variables: those of the cells' options, and those that `variables` sets.
+  public var variableNames: Set<String> {
+    var names = Set(variables.keys)
+    for cell in cells {
+      _ = try? cell.arguments { name in
+        if cell.needs[name] == nil { names.insert(name) }
+        return ""
+      }
+    }
+    return names
+  }
+
   static func texts(_ yaml: SweepYAML) throws -> [String: String] {
     Dictionary(try yaml.members().map { ($0.key, try $0.value.text()) }) { $1 }
   }

@@ -74,6 +74,9 @@ struct SweepCommand: ParsableCommand {
     guard [list, dryRun, batch.isWanted].count(where: { $0 }) <= 1 else {
       throw ValidationError("--list, --dry-run and --submit or --write-only exclude each other")
     }
+    guard !list || index == nil else {
+      throw ValidationError("--list shows all runs: choose with --only, not with --index")
+    }
     guard !batch.isWanted || index == nil && jobs == 1 else {
       throw ValidationError("--index and --jobs are not for --submit: each run is a task of its own")
     }
@@ -85,7 +88,7 @@ struct SweepCommand: ParsableCommand {
     let sweep = try SweepFile.load(file)
     let output = self.output ?? sweep.output
     var plan = try SweepPlan(
-      sweep, path: file, only: only, variables: variableValues(), output: output, records: records,
+      sweep, path: file, only: only, variables: variableValues(of: sweep), output: output, records: records,
       remake: remake)
     if batch.isWanted { return try submit(plan, output: output, log) }
     if let index = try list ? nil : chosenIndex() {
@@ -124,13 +127,20 @@ struct SweepCommand: ParsableCommand {
 
   // MARK: - Options
 
-  private func variableValues() throws -> [String: String] {
+  private func variableValues(of sweep: SweepFile) throws -> [String: String] {
     var values: [String: String] = [:]
+    let known = sweep.variableNames
     for text in variables {
       guard let equals = text.firstIndex(of: "="), equals != text.startIndex else {
         throw PBEError(.usage, "\"\(text)\" is not NAME=VALUE", at: "--set", remedy: "see docs/sweeps.md")
       }
-      values[String(text[..<equals])] = String(text[text.index(after: equals)...])
+      let name = String(text[..<equals])
+      guard known.contains(name) else {
+        throw PBEError(
+          .usage, "\(file) has no variable \(name.prefix(100))", at: "--set",
+          remedy: known.isEmpty ? "it has none" : "it has \(known.sorted().joined(separator: ", "))")
+      }
+      values[name] = String(text[text.index(after: equals)...])
     }
     return values
   }
