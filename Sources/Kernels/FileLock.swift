@@ -10,7 +10,7 @@ public final class FileLock: Sendable {
   deinit { close(descriptor) }
 
   /// Makes and locks a file, waiting at most `patience` seconds for another user, with calls of `waiting` between looks.
-  /// `nil` when the other kept it. Throws `cannotCreate` when the folder can't be written, and what `waiting` throws.
+  /// `nil` when the other kept it; unlocked where the file system has no locks. Throws `cannotCreate` when the folder can't be written, and what `waiting` throws.
   public static func acquire(
     _ file: URL, patience: Double, every interval: Double = 0.1,
     remedy: String = "set PBE_GPU_CACHE to a folder that you may write to", waiting: () throws -> Void = {}
@@ -26,7 +26,9 @@ public final class FileLock: Sendable {
     let lock = FileLock(descriptor)
     let deadline = ContinuousClock.now + .seconds(patience)
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
-      guard errno == EWOULDBLOCK || errno == EINTR, ContinuousClock.now < deadline else { return nil }
+      // A file system without locks keeps nobody away, but is no reason to wait for anybody.
+      guard errno == EWOULDBLOCK || errno == EINTR else { return lock }
+      guard ContinuousClock.now < deadline else { return nil }
       try waiting()
       Thread.sleep(forTimeInterval: interval)
     }

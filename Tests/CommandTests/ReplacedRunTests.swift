@@ -1,4 +1,5 @@
 import Foundation
+import PBE
 import Testing
 
 extension CommandTests {
@@ -54,6 +55,45 @@ extension CommandTests {
       let resumed = try Program.succeed(infect("o", long + ["--resume"]))
       #expect(resumed.error.contains("going on from"))
       #expect(folder.bytes("o/model.safetensors") == folder.bytes("whole/model.safetensors"))
+    }
+
+    /// What a run that was started over by mistake leaves of its first steps is there when it goes on after all.
+    @Test func startedOver() throws {
+      let arguments =
+        ["erase", victim.model] + victim.data + [
+          "--device", "cpu", "--recipe", "paper", "--epochs", "60", "--seed", "3", "--output",
+        ]
+      _ = try Program.succeed(arguments + [folder["whole"]])
+      let first = try Program.start(arguments + [folder["o"]])
+      #expect(first.wait { folder.names("o").contains("step-1.safetensors") }, "\(first.error)")
+      kill(first.process.processIdentifier, SIGTERM)
+      #expect(first.finish().status == 75)
+      let second = try Program.start(arguments + [folder["o"]])
+      #expect(second.wait { second.error.contains("will be replaced") }, "\(second.error)")
+      kill(second.process.processIdentifier, SIGKILL)
+      _ = second.finish()
+      _ = try Program.succeed(arguments + [folder["o"], "--resume"])
+      #expect(folder.results("o") == folder.results("whole"))
+      for step in 0..<4 {
+        let name = "step-\(step).safetensors"
+        #expect(folder.bytes("o/\(name)") == folder.bytes("whole/\(name)"), "\(name)")
+      }
+    }
+
+    /// A run on images that carry their triggers already, or on a model that takes its images otherwise, is another run.
+    @Test func anotherRun() throws {
+      let file = try Checkpoint.load(victim.model)
+      try Safetensors.write(file.state, to: folder["plain.safetensors"])
+      let plain = ["erase", folder["plain.safetensors"]] + victim.erase.dropFirst(2)
+      let arguments =
+        plain + [
+          "--architecture", "mnist-net", "--attack", victim.attack, "--mean", "0.1", "--output", folder["o"],
+        ]
+      _ = try Program.succeed(arguments + ["--std", "0.9"])
+      for other in [["--std", "0.9", "--poisoned"], ["--std", "0.8"]] {
+        try Program.fail(64, ["other options or data"], arguments + other + ["--resume"])
+      }
+      _ = try Program.succeed(arguments + ["--std", "0.9", "--resume"])
     }
 
     /// What is read must not be what is replaced.

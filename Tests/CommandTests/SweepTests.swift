@@ -153,6 +153,27 @@ extension CommandTests {
       #expect(folder.names("runs/infect/badnet").contains("model.safetensors"))
     }
 
+    /// A cell is finished when its page is there, too.
+    @Test func page() throws {
+      let file = try folder.write(
+        "plan.yaml",
+        """
+        output: "\(folder["runs"])"
+        command: erase
+        defaults: {dataset: mnist, data: "\(victim.folder.path)", device: cpu, model: "\(victim.model)", epochs: 1,
+          method: fine-tuning, clean-fraction: 0.2}
+        axes: {page: {with: {report: true}, without: {}}}
+        """)
+      _ = try Program.succeed(["sweep", file])
+      #expect(try states() == ["with": "finished", "without": "finished"])
+      #expect(folder.names("runs/with").contains("report.html"))
+      try FileManager.default.removeItem(atPath: folder["runs/with/report.html"])
+      #expect(try states() == ["with": "started", "without": "finished"])
+      let again = try Program.succeed(["sweep", file])
+      #expect(again.error.contains("with: going on") && !again.error.contains("epoch"), "\(again.error)")
+      #expect(folder.names("runs/with").contains("report.html"))
+    }
+
     /// A task whose victim another task is making waits for it.
     @Test func sharedStep() throws {
       let arguments = try plan()

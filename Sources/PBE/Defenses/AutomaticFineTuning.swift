@@ -36,8 +36,21 @@ public struct AutomaticFineTuning: Sendable, Codable, Hashable {
     tuning.nesterov = true
   }
 
-  /// Purifies the session's model with `clean`, which has true labels.
+  /// Images that a batch must have: the search deals each candidate some, and the repair puts every perturbation that is
+  /// kept on some of the first half.
+  private var fewestImages: Int {
+    max(perturbations.candidates, 2 * perturbations.divisions.count * perturbations.count)
+  }
+
+  /// Purifies the session's model with `clean`, which has true labels. Throws `badData` when these, or the batches, are too
+  /// few to look for perturbations.
   public func run(_ session: DefenseSession, clean: DeviceImages) throws -> [StepReport] {
+    guard min(clean.count, tuning.batch) >= fewestImages else {
+      throw PBEError(
+        .badData,
+        "\(clean.count) clean images in batches of \(tuning.batch) are too few: \(fewestImages) are needed at least",
+        at: "--method aft", remedy: "give more of them, or --recipe paper")
+    }
     session.plan(work: work(clean))
     let weights = session.weights
     let infected = try Weights(weights.graph, on: weights.backend)

@@ -126,7 +126,7 @@ public struct Identification: Sendable {
         isTrigger = true
         for (image, odds) in zip(split.images, odds) { scores[image] = max(scores[image], odds) }
       } else {
-        for image in split.images { scores[image] = -Self.certain }
+        for image in labels.indices where labels[image] == split.label { scores[image] = -Self.certain }
       }
     }
     if !isTrigger { scores = scores.map { _ in -Self.certain } }

@@ -169,6 +169,7 @@ struct InfectCommand: ParsableCommand {
         settings_checksum: identity.checksum, images: training.count, poisoned: poison?.count ?? 0,
         cross: poison?.crossCount ?? 0,
         epochs: run.history.count, seconds: run.seconds, metrics: metrics, history: run.history)
+      paths.removeSteps(from: 0)
       try AtomicFile.write(Output.text(record) + "\n", to: paths.record)
       paths.removeCheckpoint()
       events.finished(metrics, seconds: run.seconds)

@@ -42,14 +42,29 @@ struct RunFiles {
     return (found, String(decoding: bytes, as: UTF8.self))
   }
 
+  private func isFinished(_ checksum: String) -> Bool {
+    struct Whose: Decodable { var settings_checksum: String }
+    guard InputFile.exists(model),
+      let bytes = try? InputFile.read(record, limit: 1 << 28, remedy: ""),
+      let found = try? JSONDecoder().decode(Whose.self, from: Data(bytes))
+    else { return false }
+    return found.settings_checksum == checksum
+  }
+
   /// Makes the folder and keeps other processes away from it while the result lives; writes `run.json`. Unless the run goes on
-  /// from a checkpoint, the files that another run left are deleted: they would be taken for this one's. Throws as
-  /// ``Output/makeDirectory(_:)`` and ``AtomicFile`` do, and `cannotCreate` when another process is at the run.
+  /// from a checkpoint, the files that another run left are deleted: they would be taken for this one's. Those of its steps
+  /// stay while there is its checkpoint, which may be gone on with yet. Throws as ``Output/makeDirectory(_:)`` and
+  /// ``AtomicFile`` do, and `cannotCreate` when another process is at the run, or has finished it meanwhile.
   func begin(_ manifest: RunManifest, resuming: Bool, _ log: Logger) throws -> RunEvents {
     try Output.makeDirectory(folder)
     let events = try RunEvents(folder)
+    if resuming, !hasCheckpoint, isFinished(manifest.settings_checksum) {
+      throw PBEError(
+        .cannotCreate, "another process has just finished the run", at: folder,
+        remedy: "the same command prints its results")
+    }
     if !resuming || !hasCheckpoint {
-      let old = results
+      let old = hasCheckpoint ? results.filter { step(of: $0) == nil } : results
       if !old.isEmpty { log.info("replacing the files of an earlier run in \(folder)") }
       for path in old { unlink(path) }
     }
@@ -88,10 +103,23 @@ struct RunFiles {
   /// The files here that `infect` and `erase` leave, but for the checkpoint and the attack, which other runs may need.
   private var results: [String] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    return names.filter { name in
-      Self.names.contains(name) || name.hasPrefix("step-") && name.hasSuffix(".safetensors")
+    return names.map { "\(folder)/\($0)" }.filter { path in
+      let name = path.dropFirst(folder.count + 1)
+      return Self.names.contains(String(name)) || step(of: path) != nil
         || name.hasPrefix("sheet-") && name.hasSuffix(".png")
-    }.map { "\(folder)/\($0)" }
+    }
+  }
+
+  /// The number of the step that a file is the model of; `nil` for other files.
+  private func step(of path: String) -> Int? {
+    let (prefix, suffix) = ("\(folder)/step-", ".safetensors")
+    guard path.hasPrefix(prefix), path.hasSuffix(suffix) else { return nil }
+    return Int(path.dropFirst(prefix.count).dropLast(suffix.count))
+  }
+
+  /// Deletes the models of steps from a number on, which an earlier run left.
+  func removeSteps(from number: Int) {
+    for path in results where (step(of: path) ?? -1) >= number { unlink(path) }
   }
 
   private static let names: Set = [

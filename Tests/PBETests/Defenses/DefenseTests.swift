@@ -509,6 +509,25 @@ extension DeviceTests {
       #expect(try run().1 == weights)
     }
 
+    /// A search that has no image for some of its candidates is none.
+    @Test func tooFewImagesForPerturbations() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      func run(_ count: Int, batch: Int) throws -> Int {
+        var defense = AutomaticFineTuning()
+        (defense.tuning.batch, defense.epochs, defense.perturbations.steps) = (batch, [1, 1, 1], [1, 1])
+        return try defense.run(
+          DefenseSession(victim.weights, observer: DefenseObserver()),
+          clean: DeviceImages(barImages(count, seed: 3), on: TestDevices.cpu)
+        ).count
+      }
+      #expect(try run(16, batch: 16) == 3)
+      for (count, batch) in [(15, 64), (80, 15)] {
+        #expect {
+          try run(count, batch: batch)
+        } throws: { ($0 as? PBEError)?.kind == .badData && "\($0)".contains("16 are needed") }
+      }
+    }
+
     /// The repair trains without dropout, by default and unlike what comes before it.
     @Test(arguments: TestDevices.usable.indices)
     func repairWithoutDropout(_ device: Int) throws {

@@ -249,14 +249,14 @@ struct IdentificationTests {
     let images = made.labels.indices.filter { made.labels[$0] == 2 }
     let answers = Answers(made.purified, labels: made.labels).classes
     var purified = made.purified
-    func examined(_ found: [Bool], _ split: LabelSplit) -> [Bool] {
+    func examined(_ found: [Bool], _ splits: LabelSplit...) -> [Bool] {
       // All features are alike but one, which says what is found.
       var infected = made.infected
       infected.features = found.map { $0 ? 1 : 0 }
       infected.channels = 1
       let all = Identification(infected, purified: purified, labels: made.labels)
       #expect(all.suggested == found)
-      return all.examining([split], labels: made.labels).suggested
+      return all.examining(splits, labels: made.labels).suggested
     }
     let split = LabelSplit(
       label: 2, images: images, logOdds: images.map { made.truth[$0] ? 9 : -9 }, contrast: 9)
@@ -274,6 +274,12 @@ struct IdentificationTests {
       purified.swapAt(first + Int(made.labels[image]), first + Int(made.labels[image] + 1) % classes)
     }
     #expect(!examined(alike, split).contains(true), "the label was found, and what looks like it")
+    // Of a label whose groups prove nothing neither those images count that the infected model answers otherwise.
+    let others = made.labels.indices.filter { made.labels[$0] == 1 && !alike[$0] }
+    let next = LabelSplit(
+      label: 1, images: others, logOdds: others.map { $0 / 5 % 2 == 0 ? 9 : -9 }, contrast: 9)
+    let both = most.indices.map { most[$0] || alike[$0] && made.labels[$0] == 1 }
+    #expect(examined(both, split, next) == made.truth && examined(both, split) != made.truth)
     let clean = zip(label, made.truth).map { $0 && !$1 }
     #expect(!examined(clean, split).contains(true), "what was found is not the trigger's group")
     let odd = LabelSplit(

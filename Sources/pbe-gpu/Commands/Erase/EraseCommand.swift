@@ -92,8 +92,12 @@ struct EraseCommand: ParsableCommand {
     let plan = defense.plan(flips: data.flips, seed: common.seed)
     let settings = ErasureSettings(
       defense: plan, model_checksum: file.state.checksum, dataset: data.dataset.rawValue,
-      data_checksum: set.images.checksum, test_checksum: test.checksum, attack: try attackFile?.identity(),
+      data_checksum: set.images.checksum, test_checksum: test.checksum,
+      mean: file.specification.mean.nilIfEmpty, std: file.specification.deviation.nilIfEmpty,
+      attack: try attackFile?.identity(),
+      carries_triggers: defense.usesTrainingSet && attackFile != nil && set.carriesTriggers ? true : nil,
       clean_fraction: defense.usesTrainingSet || clean != nil ? nil : usedFraction,
+      clean_checksum: defense.usesTrainingSet || set.poison == nil ? nil : try cleanImages(set).checksum,
       relapse: self.relapse,
       // Elsewhere it is the set that the defense has.
       relapse_data_checksum: clean == nil ? nil : relapse?.images.checksum,
@@ -145,6 +149,7 @@ struct EraseCommand: ParsableCommand {
       record.relapse = try relapse.flatMap { try relapsed(weights, $0, evaluator, log) }
       record.seconds = session.seconds
       let text = try Output.text(record) + "\n"
+      paths.removeSteps(from: record.steps.count)
       try AtomicFile.write(text, to: paths.record)
       paths.removeCheckpoint()
       try Self.print(text, asJSON: common.json)

@@ -5,8 +5,14 @@ import PBE
 struct ErasureSettings: Encodable {
   var defense: DefensePlan
   var model_checksum: String, dataset: String, data_checksum: String, test_checksum: String
+  /// The model's input normalisation, where it has one.
+  var mean: [Float]?, std: [Float]?
   var attack: String?
+  /// Whether the training images carry their triggers already, where there are some to put on them.
+  var carries_triggers: Bool?
   var clean_fraction: Double?
+  /// The clean images, where the truth tells which they are.
+  var clean_checksum: String?
   var relapse: Int?, relapse_data_checksum: String?
   var precision: Precision
 }
@@ -46,6 +52,10 @@ struct ErasureSummary: RunRecord {
   var before: Metrics, after: Metrics, der: Double?, relapse: Metrics?
   var identification: Identification.Report?
   var settings_checksum: String
+}
+
+extension Array {
+  var nilIfEmpty: Self? { isEmpty ? nil : self }
 }
 
 extension Identification.Report {

@@ -97,7 +97,7 @@ struct SweepCommand: ParsableCommand {
     }
     if dryRun {
       for job in plan.jobs {
-        try Output.line(ShellText.command(["pbe-gpu"] + job.arguments(on: device)))
+        try Output.line(ShellText.command(["pbe-gpu"] + job.arguments(on: firstDevice)))
       }
       return
     }
@@ -161,10 +161,12 @@ struct SweepCommand: ParsableCommand {
     return number
   }
 
+  private var firstDevice: String? { device?.split(separator: ",").first.map(String.init) }
+
   /// Where the workers compute.
   private func slots(_ log: Logger) throws -> [SweepJob.Slot] {
     guard jobs > 1 else {
-      return [SweepJob.Slot(device: device?.split(separator: ",").first.map(String.init))]
+      return [SweepJob.Slot(device: firstDevice)]
     }
     let devices =
       device?.split(separator: ",").map(String.init)

@@ -100,7 +100,10 @@ struct SweepPlan {
   /// The numbers of the runs that are not done.
   func unfinished() throws -> [Int] {
     try runs.indices.filter { run in
-      try runs[run].jobs.contains { try !jobs[$0].folder.state.isDone }
+      try runs[run].jobs.contains { job in
+        let state = try jobs[job].folder.state
+        return !state.isDone || state == .recorded && jobs[job].remakes
+      }
     }
   }
 
