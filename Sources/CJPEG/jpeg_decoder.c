@@ -10,6 +10,8 @@
 
 // A file of a few kilobytes may ask for any number of passes over a large image.
 enum { MOST_SCANS = 500 };
+// Pixels that all scans together may go over.
+static const double MOST_SCANNED = 2e9;
 
 typedef struct {
   // First, so that libjpeg's pointer is also one to this.
@@ -36,8 +38,11 @@ static void take_message(j_common_ptr info, int level) {
 
 static void check_scans(j_common_ptr info) {
   error_state *state = (error_state *)info->err;
-  if (((j_decompress_ptr)info)->input_scan_number <= MOST_SCANS) return;
-  snprintf(state->message, PBE_JPEG_MESSAGE, "more than %d scans", MOST_SCANS);
+  j_decompress_ptr decoder = (j_decompress_ptr)info;
+  // Each scan of a progressive file goes over the whole image.
+  double work = (double)decoder->input_scan_number * decoder->image_width * decoder->image_height;
+  if (decoder->input_scan_number <= MOST_SCANS && work <= MOST_SCANNED) return;
+  snprintf(state->message, PBE_JPEG_MESSAGE, "more than %d scans, or too many for its size", MOST_SCANS);
   longjmp(state->escape, 1);
 }
 

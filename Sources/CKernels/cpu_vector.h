@@ -87,7 +87,8 @@ INLINE float fast_tanh(float x) {
 
 INLINE float activate(int kind, float parameter, float x) {
   switch (kind) {
-  case ACT_RELU: return x > 0 ? x : 0;
+  // What is no number stays so: a network that diverged must not look as if it computed something.
+  case ACT_RELU: return x < 0 ? 0 : x;
   case ACT_LEAKY_RELU: return x > 0 ? x : parameter * x;
   case ACT_ELU: return x > 0 ? x : parameter * (fast_exp(x) - 1.0f);
   case ACT_TANH: return fast_tanh(x);

@@ -48,7 +48,7 @@ public struct PBEError: Error, Sendable, Equatable, CustomStringConvertible {
     return line.map { character in
       if character.isNewline { return " " }
       return character.unicodeScalars.map { scalar in
-        scalar.properties.generalCategory == .control
+        [.control, .format].contains(scalar.properties.generalCategory)
           ? "\\u{\(String(scalar.value, radix: 16))}" : String(scalar)
       }.joined()
     }.joined()

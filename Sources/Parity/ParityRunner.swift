@@ -25,17 +25,19 @@ public struct ParityResult: Sendable {
 /// Runs the parity table on a backend.
 public enum ParityRunner {
   /// Runs every case whose name contains `filter` (all when empty): the table, and the embedded golden cases; with
-  /// `large` also the shapes of real batches, which take the reference some minutes. `progress` is called after each.
+  /// `large` also the shapes of real batches, which take the reference some minutes. `progress` is called after each; throwing stops.
   public static func run(
     on backend: any Backend, filter: String = "", large: Bool = false,
-    progress: (ParityResult) -> Void = { _ in }
-  ) -> [ParityResult] {
-    (ParityTable.all + (large ? ParityTable.large : [])).filter { filter.isEmpty || $0.name.contains(filter) }
-      .map { operatorCase in
-        let result = run(operatorCase, on: backend)
-        progress(result)
-        return result
-      }
+    progress: (ParityResult) throws -> Void = { _ in }
+  ) throws -> [ParityResult] {
+    try (ParityTable.all + (large ? ParityTable.large : [])).filter {
+      filter.isEmpty || $0.name.contains(filter)
+    }
+    .map { operatorCase in
+      let result = run(operatorCase, on: backend)
+      try progress(result)
+      return result
+    }
   }
 
   /// Runs one case.

@@ -138,6 +138,7 @@ extension CommandTests {
         ["--strength", "nan", "--trigger-norm", "1", "--margin", "0"],
         ["--strength", "inf", "--trigger-norm", "1", "--margin", "0"], ["--classes", "30000"],
         ["--test-limit", "5"], ["--epsilon", "3"], ["--device", "cpu"],
+        ["--strength", "1", "--trigger-norm", "1", "--margin", "0", "--plot", "p.svg"],
         ["--model", victim.model, "--attack", victim.attack, "--classes", "10"] + victim.data,
         ["--model", victim.model, "--attack", victim.attack, "--test-limit", "0"] + victim.data,
       ] { try Program.fail(64, [], ["theorem"] + options) }

@@ -66,6 +66,30 @@ extension CommandTests {
       try Program.fail(64, ["no-such-case"], ["parity", "--device", "cpu", "--filter", "no-such-case"])
     }
 
+    /// A device without the products is passed over, unless it is named.
+    @Test func parityOfOtherProducts() throws {
+      let arguments = ["parity", "--precision", "tf32", "--filter", "argMax"]
+      let result = try Program.run(arguments)
+      #expect(result.error.contains("cpu is not covered"), "\(result.error)")
+      #expect(result.status == 0 || result.error.contains("no device computes products in tf32"))
+      try Program.fail(69, ["cpu", "tf32"], arguments + ["--device", "cpu"])
+    }
+
+    @Test func parityStops() throws {
+      let run = try Program.start(["parity", "--device", "cpu", "--filter", "convolution"])
+      Thread.sleep(forTimeInterval: 0.3)
+      kill(run.process.processIdentifier, SIGINT)
+      #expect(run.finish().status == 75)
+    }
+
+    /// The roofline is of the CPU alone, and of widths that networks may have.
+    @Test(arguments: [
+      ["--device", "opencl:0"], ["--compare", "x"], ["--precision", "bf16"], ["--profile"],
+      ["--width", "9223372036854775807"], ["--width=-5"],
+    ]) func rooflineRefuses(options: [String]) throws {
+      try Program.fail(64, ["--"], ["bench", "--roofline"] + options)
+    }
+
     @Test func tune() throws {
       let folder = try Folder()
       let environment = ["PBE_GPU_CACHE": folder.path, "PBE_GPU_KERNELS": ""]

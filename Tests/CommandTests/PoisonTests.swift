@@ -109,6 +109,14 @@ extension CommandTests {
       #expect(infected["poisoned"] as? Int == 10)
     }
 
+    /// A file's seed chooses the images: another one on the command line would do nothing.
+    @Test func seedOfAFile() throws {
+      let file = try folder.write("a.json", #"{"attack":"badnet","target":0}"#)
+      let arguments = ["poison"] + victim.data + ["--output", folder["set"], "--device", "cpu"]
+      try Program.fail(64, ["--seed", "poison_seed"], arguments + ["--attack", file, "--seed", "7"])
+      _ = try Program.succeed(arguments + ["--attack", file, "--limit", "20"])
+    }
+
     @Test func poisonedTwice() throws {
       _ = try Program.succeed(poison("set", ["--limit", "50"]))
       let data = ["--data", folder["set"], "--dataset", "mnist"]
@@ -263,7 +271,7 @@ extension CommandTests {
       ] {
         let attack = ["--attack", "badnet"] + options
         try Program.fail(65, parts, ["infect"] + victim.data + training("o") + attack)
-        try Program.fail(65, parts, poison("p") + options)
+        try Program.fail(65, parts, poison("p") + options + ["--seed", "0"])
       }
       #expect(folder.names("o").isEmpty && folder.names("p").isEmpty)
     }

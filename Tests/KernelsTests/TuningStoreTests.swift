@@ -55,6 +55,20 @@ import Testing
     func add(_ line: String) { lock.withLock { lines.append(line) } }
   }
 
+  /// What computes wrong is said on every start, not only after the search.
+  @Test func whatIsWrongIsSaid() throws {
+    defer { remove() }
+    var finding = Self.finding()
+    finding.error = nil
+    #expect(store.store([finding, Self.finding(.matrixProduct)], for: device))
+    #expect(try store.stored(for: device)?.wrong == [.convolution])
+    for _ in 0..<2 {
+      let notices = Notices()
+      _ = try AutomaticTuning(environment: environment, notice: notices.add).tuning(for: device)
+      #expect(notices.all.count == 1 && notices.all[0].contains("for convolution that computes right"))
+    }
+  }
+
   @Test func aStoredTuningIsUsed() throws {
     defer { remove() }
     #expect(try store.stored(for: device) == nil)

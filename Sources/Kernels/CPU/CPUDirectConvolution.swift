@@ -237,7 +237,9 @@ extension CPUCompiler {
   ) throws -> Step {
     let paddedColumns = (columns + 15) / 16 * 16
     let (filterCount, copyCount) = (depth * paddedColumns, source.scratch(block))
-    scratch.reserve(floats: filterCount + paddedColumns + Parallel.threads * copyCount)
+    // No more threads than blocks get one.
+    let copies = min(Parallel.threads, (images + block - 1) / block)
+    scratch.reserve(floats: filterCount + paddedColumns + copies * copyCount)
     let scratch = scratch
     return { _ in
       let packed = scratch.floats

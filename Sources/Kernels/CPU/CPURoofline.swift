@@ -32,8 +32,11 @@ public struct CPURoofline: Codable, Sendable {
   ///   - width: channels of the first stage, a multiple of 16.
   ///   - batch: images.
   ///   - repeats: timed repetitions of each.
+  ///   - progress: called between the measurements; throwing stops.
   /// - Throws: `device` when there is not enough memory.
-  public init(width: Int, batch: Int, repeats: Int) throws {
+  public init(
+    width: Int, batch: Int, repeats: Int, progress: () throws -> Void = {}
+  ) throws {
     peak = 0
     bandwidth = 0
     _ = try CPUBackend()
@@ -61,6 +64,7 @@ public struct CPURoofline: Codable, Sendable {
     bandwidth = Double(3 * 4 * count) / streaming
     products(arrays, repeats)
     for (factor, size) in [(1, 32), (2, 16), (4, 8), (8, 4)] {
+      try progress()
       try stage(channels: width * factor, size: size, batch: batch, repeats)
     }
   }

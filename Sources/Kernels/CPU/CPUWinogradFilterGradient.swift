@@ -90,10 +90,10 @@ extension CPUCompiler {
 }
 
 extension Winograd {
-  /// At most 16 ranges of the tiles, in whole rows.
+  /// At most 16 ranges of the tiles, in whole rows: an empty one would have no sums.
   fileprivate var slices: [Range<Int>] {
     let rows = tiles / tileColumns
-    let count = max(1, min(16, tiles / 128))
+    let count = max(1, min(16, rows, tiles / 128))
     return (0..<count).map { rows * $0 / count * tileColumns..<rows * ($0 + 1) / count * tileColumns }
   }
 }

@@ -7,6 +7,8 @@ final class OpenCLCompiler {
   private let device: OpenCLDevice
   private let cache: OpenCLProgramCache
   private var programs: [String: OpenCLHandle] = [:]
+  /// Variants that the driver's compiler refused. Other failures may pass, for example for lack of memory.
+  private var refused: Set<String> = []
   private static let common = text(pbe_opencl_source())
   /// The files that a variant needs beside kernels.cl, by the first of its options.
   private static let files = [
@@ -62,7 +64,7 @@ final class OpenCLCompiler {
       return nil
     } catch {
       let words = (error as? PBEError)?.what ?? "\(error)"
-      cache.store(Array(words.utf8), key)
+      if refused.contains(variant) { cache.store(Array(words.utf8), key) }
       return words
     }
   }
@@ -85,7 +87,7 @@ final class OpenCLCompiler {
       let turn = cache.turn()
       return try withExtendedLifetime(turn) {
         if let program = cached() { return program }
-        let program = try build(source, options)
+        let program = try build(source, options) { refused.insert(variant) }
         if let binary = binary(of: program) { cache.store(binary, key) }
         return program
       }
@@ -95,7 +97,9 @@ final class OpenCLCompiler {
     return program
   }
 
-  private func build(_ source: String, _ options: String) throws -> OpenCLHandle {
+  private func build(
+    _ source: String, _ options: String, refused: () -> Void
+  ) throws -> OpenCLHandle {
     var status: cl_int = 0
     let created = source.withCString { text in
       var text: UnsafePointer<CChar>? = text
@@ -104,6 +108,7 @@ final class OpenCLCompiler {
     let program = try OpenCLError.own(created, status, "clCreateProgramWithSource") { clReleaseProgram($0) }
     status = start(program, options)
     guard status == CL_SUCCESS else {
+      if status == CL_BUILD_PROGRAM_FAILURE { refused() }
       throw PBEError(
         .device,
         "the driver can't compile the kernels (\(OpenCLError.name(status)), \(options)): \(log(program))",

@@ -15,6 +15,8 @@ struct OpenCLTuning: Sendable {
   private(set) var tensorCores: TensorCores?
   /// Where the parameters are from, in words; `nil` for the untuned choice.
   var origin: String?
+  /// Families of which a tuner found no kernel that computes right.
+  var wrong: [ProductFamily] = []
   /// With ``tensorCores``: the parameters of the families that use them, for the shapes that they can.
   private(set) var tensorCoreProducts: [ProductFamily: ProductParameters] = [:]
 

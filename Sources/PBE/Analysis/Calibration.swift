@@ -39,10 +39,14 @@ public struct Calibration: Sendable, Codable {
   public var version = 1
   /// What the models were trained on, and what they are.
   public let dataset: String, classes: Int, architecture: String, width: Int
+  /// The classes' names, where known: image folders are one data set only where these are the same.
+  public let classNames: [String]?
   /// The inspections' settings.
   public let settings: InspectionSettings
   /// The size of perturbations that the score is about: the one that tells the threshold's half apart best.
   public let budget: Budget
+  /// The fewest wrong answers that a model of the bank gave at that size; `nil` in older files.
+  public let fewestWrong: Int?
   /// What is usual.
   public let scale: Scale
   /// The highest score of the threshold's half's benign models.
@@ -84,7 +88,8 @@ public struct Calibration: Sendable, Codable {
       }
       guard record.dataset == first.dataset, record.dataChecksum == first.dataChecksum,
         record.architecture == first.architecture, record.width == first.width,
-        record.settings == first.settings, Self.classes(record) == Self.classes(first)
+        record.settings == first.settings, Self.classes(record) == Self.classes(first),
+        record.classNames == first.classNames
       else {
         throw PBEError(
           .badData, "the inspections are not of one network, data set and settings", at: entry.name,
@@ -134,10 +139,12 @@ public struct Calibration: Sendable, Codable {
 
     dataset = first.dataset
     classes = Self.classes(first)
+    classNames = first.classNames
     architecture = first.architecture
     width = first.width
     settings = first.settings
     budget = budgets[chosen]
+    fewestWrong = used.map { $0.record.model.findings.budgets[chosen].matrix.wrongAnswers }.min()
     self.scale = scale
     self.threshold = threshold
     models = used.indices.map { index in
@@ -198,6 +205,16 @@ public struct Calibration: Sendable, Codable {
       targetsNamed: share(named.count { $0.target == $0.attack?.target }, named.count))
   }
 
+  /// How many wrong answers a verdict takes: of fewer, many are the same by chance. Half as many as any of the bank's models
+  /// gave; of older files nobody knows, and it is a third of the images.
+  var leastWrong: Int { max(1, fewestWrong.map { $0 / 2 } ?? settings.images / 3) }
+
+  /// Whether an inspection is of the data set that the bank is of.
+  func isSameData(_ record: InspectionRecord, classes: Int) -> Bool {
+    guard dataset == record.dataset, self.classes == classes else { return false }
+    return dataset != DatasetKind.folder.rawValue || classNames != nil && classNames == record.classNames
+  }
+
   /// What a verdict that finds nothing is worth.
   public var worthOfNegative: String {
     let missed = models.filter { $0.isInfected && !$0.isOfThresholdHalf && $0.score <= threshold }
@@ -237,7 +254,8 @@ public struct Calibration: Sendable, Codable {
       quality.auc, quality.aucLow, quality.aucHigh, quality.detectionAtZeroFalseAlarms, quality.detection,
       quality.falseAlarms, quality.targetsNamed,
     ]
-    return scale.isValid(classes: classes) && abs(threshold) <= Scale.largestScore
+    return scale.isValid(classes: classes) && (0...1 << 31).contains(fewestWrong ?? 0)
+      && abs(threshold) <= Scale.largestScore
       && shares.allSatisfy { (0...1).contains($0) } && (0...1_000_000).contains(quality.benign)
       && (0...1_000_000).contains(quality.infected)
       && models.allSatisfy {

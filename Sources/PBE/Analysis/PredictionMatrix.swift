@@ -40,8 +40,10 @@ public struct PredictionMatrix: Sendable, Codable, Equatable {
     (0..<classes).map { answer in (0..<classes).reduce(0) { $1 == answer ? $0 : $0 + counts[$1][answer] } }
   }
 
-  /// The share of images that get a wrong answer.
-  public var misled: Double { ratio(wrong.reduce(0, +), images) }
+  /// How many images get a wrong answer.
+  public var wrongAnswers: Int { wrong.reduce(0, +) }
+  /// The share of images that do.
+  public var misled: Double { ratio(wrongAnswers, images) }
 
   /// The one row over all images: the share of each label among the wrong answers; zeros where there is none.
   public var row: [Double] {

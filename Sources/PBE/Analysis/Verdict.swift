@@ -22,7 +22,7 @@ public struct Verdict: Sendable, Codable {
   /// Above this score a model is suspicious.
   public let threshold: Double
   /// Whether it is; `nil` where the calibration is of another data set or of adversarial examples made otherwise, whose
-  /// threshold says nothing.
+  /// threshold says nothing, and where wrong answers are too few to say anything.
   public let isSuspicious: Bool?
   /// The share of the bank's benign models, with this one counted among them, that score as high: at least 1 over their
   /// number plus 1. `nil` where ``isSuspicious`` is.
@@ -33,7 +33,7 @@ public struct Verdict: Sendable, Codable {
   /// The verdict on a model. `nil` where the calibration's size of perturbations was not inspected.
   public init?(_ findings: ModelFindings, of record: InspectionRecord, by calibration: Calibration) {
     guard let found = findings.budgets.first(where: { $0.budget == calibration.budget }) else { return nil }
-    let isSame = calibration.dataset == record.dataset && calibration.classes == found.matrix.classes
+    let isSame = calibration.isSameData(record, classes: found.matrix.classes)
     let scale = isSame ? calibration.scale : calibration.scale.unrelated(classes: found.matrix.classes)
     let score = scale.score(found.matrix)
     budget = found.budget
@@ -42,7 +42,8 @@ public struct Verdict: Sendable, Codable {
     let benign = calibration.models.filter { !$0.isInfected }
     let (settings, calibrated) = (record.settings, calibration.settings)
     let isMadeAlike = settings.steps == calibrated.steps && settings.clip == calibrated.clip
-    let isComparable = isSame && isMadeAlike
+    let isEnough = found.matrix.wrongAnswers >= calibration.leastWrong
+    let isComparable = isSame && isMadeAlike && isEnough
     isSuspicious = isComparable ? score.value > calibration.threshold : nil
     pValue =
       isComparable ? Double(1 + benign.count { $0.score >= score.value }) / Double(1 + benign.count) : nil
@@ -61,6 +62,12 @@ public struct Verdict: Sendable, Codable {
       notes.append(
         "the calibration is of adversarial examples of \(calibrated.steps) PGD steps, \(calibrated.clip ? "clipped" : "unclipped"): "
           + "of others there is no verdict; inspect with the same")
+    }
+    if !isEnough {
+      notes.append(
+        "only \(found.matrix.wrongAnswers) of \(found.matrix.images) answers are wrong, and a verdict takes \(calibration.leastWrong): "
+          + "inspect more --images; a model that adversarial examples hardly mislead may have been made so, to hide"
+      )
     }
     if record.images < 500 {
       notes.append("only \(record.images) images were inspected: shares of few images are rough")

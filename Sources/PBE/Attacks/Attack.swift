@@ -32,8 +32,7 @@ extension Attack {
   /// The same attack with the paths of its files starting from `directory` instead of the working directory.
   public func resolvingPaths(from directory: String) -> Self {
     changingFiles { _, path in
-      path.hasPrefix("/")
-        ? path : URL(fileURLWithPath: directory).appendingPathComponent(path).standardizedFileURL.path
+      path.hasPrefix("/") ? path : RealPath.resolvingFolder(of: "\(directory)/\(path)")
     }
   }
 }

@@ -141,7 +141,7 @@ public struct AttackFile: Sendable {
   /// The attack as JSON with sorted keys, without ``record``. Paths are made absolute, so that the file may lie anywhere;
   /// but those of files in `folder` relative to it, so that it may be moved together with them.
   public func encoded(in folder: String? = nil) throws -> String {
-    let prefix = folder.map { URL(fileURLWithPath: $0).standardizedFileURL.path + "/" }
+    let prefix = folder.map { RealPath.resolvingFolder(of: "\($0)/x").dropLast() }
     return try encoded(
       resolved.changingFiles { _, path in
         if let prefix, path.hasPrefix(prefix) { return String(path.dropFirst(prefix.count)) }

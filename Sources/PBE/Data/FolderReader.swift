@@ -7,6 +7,10 @@ enum FolderReader {
   private static let remedy =
     "name a folder with train/CLASS/... and test/CLASS/..., or with CLASS/..., of PNG, JPEG or PPM files"
   private static let suffixes: Set = ["png", "jpg", "jpeg", "ppm", "pgm"]
+  /// Pictures that other programs would read here.
+  private static let unreadable: Set = [
+    "webp", "bmp", "tif", "tiff", "gif", "jp2", "avif", "heic", "pbm", "pnm",
+  ]
   private static let testNames = ["test", "val"]
 
   static func load(
@@ -93,10 +97,21 @@ enum FolderReader {
     try FolderListing.names(in: folder).filter { InputFile.isFolder(DatasetFolder.join(folder, $0)) }
   }
 
-  /// The paths of a class's images, in the order of their names. A class may be empty, but not full of something else.
+  /// The paths of a class's images, in the order of their names. A class may be empty, but not full of something else; and
+  /// no picture is left out silently: it might be the poisoned one.
   private static func images(in folder: String) throws -> [String] {
     let names = try FolderListing.names(in: folder)
-    let images = names.filter { suffixes.contains(($0 as NSString).pathExtension.lowercased()) }
+    func suffix(_ name: String) -> String { (name as NSString).pathExtension.lowercased() }
+    let images = names.filter { suffixes.contains(suffix($0)) }
+    if !images.isEmpty,
+      let other = names.first(where: {
+        unreadable.contains(suffix($0)) || InputFile.isFolder(DatasetFolder.join(folder, $0))
+      })
+    {
+      throw PBEError(
+        .badData, "beside images there is \"\(other.printable())\", which can't be read as one", at: folder,
+        remedy: "convert pictures to PNG, JPEG or PPM, and put those of folders into the class's own")
+    }
     if images.isEmpty, let other = names.first {
       throw PBEError(
         .badData, "the folder has no images that can be read, but \"\(other.printable())\"", at: folder,

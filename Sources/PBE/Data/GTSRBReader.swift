@@ -27,6 +27,9 @@ enum GTSRBReader {
   {
     let root = try folder(in: directory, split: split)
     let entries = split == .train ? try trainEntries(root) : try testEntries(root)
+    guard !entries.isEmpty else {
+      throw PBEError(.badData, "the \(split.rawValue) set has no images", at: root, remedy: remedy)
+    }
     return try LabeledImages(
       name: name, channels: 3, height: side, width: side, classes: classes,
       classNames: DatasetKind.gtsrb.classNames,
@@ -75,6 +78,7 @@ enum GTSRBReader {
     guard try !table.rows.isEmpty || (label != nil && isAlone(path, in: images)) else {
       throw PBEError(.badData, "the table lists no image", at: path, remedy: "unpack it again")
     }
+    var seen: Set<String> = []
     return try table.rows.map { row in
       let name = row.fields[names]
       let text = row.fields[labels]
@@ -92,6 +96,10 @@ enum GTSRBReader {
         throw PBEError(
           .badData, "\(name) has class \(value), but lies in the folder of class \(label)", at: place,
           remedy: "unpack the folder again")
+      }
+      // A short table could name one image many times, and fill the memory.
+      guard seen.insert(name).inserted else {
+        throw PBEError(.badData, "\(name) is listed twice", at: place, remedy: "unpack the csv file again")
       }
       return Entry(path: DatasetFolder.join(images, name), label: value)
     }

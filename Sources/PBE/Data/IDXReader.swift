@@ -24,12 +24,6 @@ enum IDXReader {
     let labelPath = try path(of: variants(prefix, "labels", rank: 1), in: folder, remedy: remedy)
 
     let images = try read(imagePath, rank: 3, remedy: remedy)
-    guard images.extents[1] == side, images.extents[2] == side else {
-      throw PBEError(
-        .badData,
-        "the images are \(images.extents[1]) x \(images.extents[2]); \(kind.rawValue) has \(side) x \(side)",
-        at: imagePath, remedy: remedy)
-    }
     let labels = try read(labelPath, rank: 1, remedy: remedy)
     guard labels.extents[0] == images.extents[0] else {
       throw PBEError(
@@ -75,6 +69,13 @@ enum IDXReader {
     else {
       let text = extents.map(String.init).joined(separator: " x ")
       throw PBEError(.badData, "the header's extents \(text) make no sense", at: path, remedy: remedy)
+    }
+    // Before anything is unpacked.
+    guard extents.dropFirst().allSatisfy({ $0 == side }) else {
+      throw PBEError(
+        .badData, "the images are \(extents[1]) x \(extents[2]); these data sets have \(side) x \(side)",
+        at: path,
+        remedy: remedy)
     }
     let bytes = try file.read(upTo: size)
     guard bytes.count == size else {

@@ -29,7 +29,10 @@ enum ImageFiles {
         var pixels: [UInt8] = []
         pixels.reserveCapacity(part * size)
         for path in paths[index * part..<min((index + 1) * part, paths.count)] {
-          pixels += try decode(path).resized(width: side, height: side).planar
+          let picture = try decode(path)
+          do { pixels += try picture.resized(width: side, height: side).planar } catch let error as PBEError {
+            throw PBEError(.badData, error.what, at: path, remedy: "leave it out, or crop it")
+          }
         }
         return pixels
       }

@@ -3,7 +3,8 @@ import Kernels
 
 extension Picture {
   /// Decodes a PNG file to `channels`: 1 (grey), 3 (RGB, transparent parts laid over black) or 4 (with opacity).
-  /// Files of 16 bits are rounded to 8. `name` is for errors.
+  /// Files of 16 bits are rounded to 8. What a file says of its colours (`gAMA`, `cHRM`, `sRGB`, `iCCP`) is passed over, as
+  /// in Pillow and OpenCV, with which models are trained. `name` is for errors.
   ///
   /// Throws `badData` when it is no PNG, damaged, cut off or too large.
   public init(png bytes: [UInt8], name: String, channels: Int = 3) throws {
@@ -11,7 +12,7 @@ extension Picture {
     var image = png_image()
     image.version = png_uint_32(PNG_IMAGE_VERSION)
     defer { png_image_free(&image) }
-    let pixels = try bytes.withUnsafeBytes { source in
+    let pixels = try Self.withoutColourSpaces(bytes).withUnsafeBytes { source in
       guard let base = source.baseAddress, png_image_begin_read_from_memory(&image, base, source.count) != 0
       else {
         throw Self.pngError(image, name: name)
@@ -53,6 +54,23 @@ extension Picture {
       guard written else { throw PBEError(.internal, "encoding a PNG failed: \(Self.pngMessage(image))") }
       return file
     }
+  }
+
+  /// A file without the chunks by which libpng would change colours. From where it is damaged on it stays as it is.
+  private static func withoutColourSpaces(_ file: [UInt8]) -> [UInt8] {
+    let unwanted = ["gAMA", "cHRM", "sRGB", "iCCP"].map { Array($0.utf8)[...] }
+    var (kept, position) = ([UInt8](), min(8, file.count))
+    kept.reserveCapacity(file.count)
+    kept += file[..<position]
+    // Length, type, contents, checksum.
+    while file.count - position >= 12 {
+      let length = file[position..<position + 4].reduce(0) { $0 << 8 | Int($1) }
+      guard length <= file.count - position - 12 else { break }
+      let end = position + 12 + length
+      if !unwanted.contains(file[position + 4..<position + 8]) { kept += file[position..<end] }
+      position = end
+    }
+    return kept + file[position...]
   }
 
   private static func pngFormat(_ channels: Int) throws -> png_uint_32 {

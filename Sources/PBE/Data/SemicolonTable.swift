@@ -24,6 +24,11 @@ struct SemicolonTable {
       if line.isEmpty { continue }
       let fields = line.split(separator: UInt8(ascii: ";"), omittingEmptySubsequences: false)
         .map { String(decoding: $0, as: UTF8.self) }
+      guard fields.allSatisfy(\.isStreamSafe) else {
+        throw PBEError(
+          .badData, "a field has more than 30 marks in a row", at: "\(path):\(index + 1)",
+          remedy: "unpack the csv file again")
+      }
       guard let expected = header?.count else {
         header = fields
         continue

@@ -78,7 +78,7 @@ public struct ModelFile: Sendable {
       specification.mean = hints.mean
       specification.deviation = hints.deviation
     } else {
-      let sample = checkpoint.state.names.prefix(3).joined(separator: ", ")
+      let sample = checkpoint.state.names.prefix(3).map { $0.printable() }.joined(separator: ", ")
       throw PBEError(
         .badData, "the weights are not those of \(architecture.rawValue) (the file holds \(sample), ...)",
         at: path,

@@ -134,6 +134,7 @@ private struct StrictJSONParser {
         guard let string = String(validating: text, as: UTF8.self) else {
           throw failure("a string is not UTF-8")
         }
+        guard string.isStreamSafe else { throw failure("a string has more than 30 marks in a row") }
         return string
       case UInt8(ascii: "\\"): text += try escape().utf8
       case 0..<0x20: throw failure("a control character stands in a string")

@@ -30,7 +30,9 @@ extension Unpickler {
   }
 
   private func global(_ module: String, _ name: String) throws -> PickleGlobal {
-    if let global = PickleGlobal.named(module, name) { return global }
+    if module.utf8.count + name.utf8.count <= 256, let global = PickleGlobal.named(module, name) {
+      return global
+    }
     throw PickleGlobal.refusal(module, name, isInstance: beginsInstance(), place: place)
   }
 
@@ -149,6 +151,8 @@ extension Unpickler {
     case .integer(let number): key = String(number)
     default: throw failure("the pickle has a storage without a name")
     }
+    // It is hashed for each tensor; PyTorch's are numbers.
+    guard key.utf8.count <= 256 else { throw failure("the pickle has a storage of a very long name") }
     var storage = PickleStorage(key: key, type: type, typeName: global.name, count: count, view: 0..<count)
     if let known = storages[key], known != storage {
       throw failure("the pickle describes the storage \(key.printable()) in two ways")

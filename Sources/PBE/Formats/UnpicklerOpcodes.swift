@@ -95,23 +95,31 @@ extension Unpickler {
     case .bytes: return .bytes(Array(try reader.take(Int(try reader.integer(UInt32.self)))))
     case .shortBytes: return .bytes(Array(try reader.take(Int(try reader.byte()))))
     case .bytes8, .byteArray8: return .bytes(Array(try reader.take(try reader.length64())))
-    case .string: return Self.oldString(try reader.take(Int(try reader.integer(Int32.self))))
-    case .shortString: return Self.oldString(try reader.take(Int(try reader.byte())))
-    case .stringText: return Self.oldString(try reader.line().dropFirst().dropLast())
-    default: return .string(String(decoding: try reader.line(), as: UTF8.self))
+    case .string: return try oldString(try reader.take(Int(try reader.integer(Int32.self))))
+    case .shortString: return try oldString(try reader.take(Int(try reader.byte())))
+    case .stringText: return try oldString(try reader.line().dropFirst().dropLast())
+    default: return .string(try safe(String(decoding: try reader.line(), as: UTF8.self)))
     }
+  }
+
+  private func safe(_ string: String) throws -> String {
+    guard string.isStreamSafe else {
+      throw failure("the pickle has a string with more than 30 marks in a row")
+    }
+    return string
   }
 
   private mutating func utf8(_ count: Int) throws -> PickleValue {
     guard let string = String(validating: try reader.take(count), as: UTF8.self) else {
       throw failure("the pickle has a string that is not UTF-8")
     }
-    return .string(string)
+    return .string(try safe(string))
   }
 
   /// Python 2 wrote its `str`, text or bytes, by the same opcodes.
-  private static func oldString(_ bytes: ArraySlice<UInt8>) -> PickleValue {
-    String(validating: bytes, as: UTF8.self).map(PickleValue.string) ?? .bytes(Array(bytes))
+  private func oldString(_ bytes: ArraySlice<UInt8>) throws -> PickleValue {
+    guard let string = String(validating: bytes, as: UTF8.self) else { return .bytes(Array(bytes)) }
+    return .string(try safe(string))
   }
 
   private mutating func useMemo(_ opcode: PickleOpcode) throws {

@@ -100,6 +100,10 @@ struct ZipDirectory {
     _ = try reader.range(8)
     let offset = try reader.integer(UInt32.self)
     let name = String(decoding: try reader.take(nameLength), as: UTF8.self)
+    guard name.isStreamSafe else {
+      throw PBEError(
+        .badData, "a name in the zip archive has more than 30 marks in a row", at: place)
+    }
     let extra = try reader.range(extraLength)
     _ = try reader.range(commentLength)
     var member = ZipArchive.Member(

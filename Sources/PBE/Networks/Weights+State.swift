@@ -27,7 +27,7 @@ extension Weights {
     guard missing.isEmpty, extra.isEmpty else {
       var parts: [String] = []
       if let first = missing.first { parts.append("\(missing.count) entries are missing (\(first), ...)") }
-      if let first = extra.first { parts.append("\(extra.count) are unknown (\(first), ...)") }
+      if let first = extra.first { parts.append("\(extra.count) are unknown (\(first.printable()), ...)") }
       throw PBEError(
         .badData, "the weights don't fit the network: \(parts.joined(separator: ", "))", at: place,
         remedy: "check --architecture and --width")

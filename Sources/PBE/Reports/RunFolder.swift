@@ -115,15 +115,15 @@ struct RunFolder: Sendable {
           ? "the run is not finished: the same command with --resume goes on from its checkpoint"
           : "a checkpoint is there beside the record: a newer run in the same folder is not finished")
     }
+    if let written = (record ?? inspection)?["version"]?.text, written != version {
+      problems.append("pbe-gpu \(written) wrote this run; the report is by \(version)")
+    }
     guard kind == .erasing || kind == .infection else { return }
     if record == nil, unfinished == nil { problems.append("there is no record of the run") }
     if record != nil, !InputFile.exists("\(path)/model.safetensors") {
       problems.append("model.safetensors is missing")
     }
     guard let record else { return }
-    if let written = record["version"]?.text, written != version {
-      problems.append("pbe-gpu \(written) wrote this run; the report is by \(version)")
-    }
     let expected =
       kind == .erasing
       ? ["version", "settings", "before", "after", "steps", "seconds"]

@@ -56,7 +56,9 @@ public struct OutputFolder {
   /// The folder that `path` leads to, without the links on the way: what is renamed takes a link's place, not that of the
   /// folder behind.
   private static func target(_ path: String) -> URL {
-    guard let real = realpath(path, nil) else { return URL(fileURLWithPath: path).standardizedFileURL }
+    guard let real = realpath(path, nil) else {
+      return URL(fileURLWithPath: RealPath.resolvingFolder(of: path))
+    }
     defer { free(real) }
     return URL(fileURLWithPath: String(cString: real))
   }

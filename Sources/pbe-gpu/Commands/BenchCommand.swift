@@ -44,13 +44,23 @@ struct BenchCommand: ParsableCommand {
     guard (1...65536).contains(batch), (1...1000).contains(repeats) else {
       throw ValidationError("--batch must be 1 to 65536 and --repeats 1 to 1000")
     }
+    guard (1...4096).contains(width ?? 1) else { throw ValidationError("--width must be 1 to 4096") }
+    let isOther =
+      compare != nil || profile || common.products.precision ?? .fp32 != .fp32
+      || !["auto", "cpu"].contains(common.device)
+    guard !roofline || !isOther else {
+      throw ValidationError(
+        "--roofline is about the CPU in fp32: --device, --precision, --profile and --compare have no use for it"
+      )
+    }
     guard tolerance.isFinite, tolerance >= 0 else { throw ValidationError("--tolerance must be at least 0") }
   }
 
   func run() throws {
     if roofline {
       let roofline = try CPURoofline(
-        width: max(16, (width ?? architecture.defaultWidth) / 16 * 16), batch: batch, repeats: repeats)
+        width: max(16, (width ?? architecture.defaultWidth) / 16 * 16), batch: batch, repeats: repeats
+      ) { try Interruption.check("run the command again") }
       return try common.json ? Output.json(roofline) : roofline.printTable()
     }
     let stored = try compare.map(BenchRecord.init(contentsOf:))

@@ -38,7 +38,7 @@ struct BenchRecord: Codable {
     else {
       throw PBEError(
         .usage,
-        "the stored result is of \(stored.architecture), width \(stored.width), batch \(stored.batch) on \(stored.device)",
+        "the stored result is of \(stored.architecture), width \(stored.width), batch \(stored.batch) on \(stored.device) in \((stored.precision ?? .fp32).rawValue)",
         at: "--compare", remedy: "use the same options as for the stored result")
     }
     let ratios = zip(stored.seconds, seconds).map { ($1.name, $1.value / $0.value) }

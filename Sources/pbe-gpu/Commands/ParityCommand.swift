@@ -43,11 +43,7 @@ struct ParityCommand: ParsableCommand {
 
   func run() throws {
     Terminal.shared.configure(quiet: quiet)
-    let backends =
-      try device.map { [try Devices.open($0, precision: products.precision)] }
-      ?? Devices.all().filter { $0.unusable == nil }.map {
-        try Devices.open($0.identifier, precision: products.precision)
-      }
+    let backends = try backends()
     let count = (ParityTable.all + (large ? ParityTable.large : [])).count {
       filter.map($0.name.contains) ?? true
     }
@@ -57,7 +53,8 @@ struct ParityCommand: ParsableCommand {
     var record = Record(devices: [], opencl_missing: OpenCLBackend.missing)
     for backend in backends {
       var done = 0
-      let results = ParityRunner.run(on: backend, filter: filter ?? "", large: large) { result in
+      let results = try ParityRunner.run(on: backend, filter: filter ?? "", large: large) { result in
+        try Interruption.check("run the command again")
         done += 1
         Terminal.shared.progress("\(backend.device.identifier): \(result.name)", Double(done) / Double(count))
         if !result.passed { Terminal.shared.error(result.description) }
@@ -77,6 +74,28 @@ struct ParityCommand: ParsableCommand {
         .device, "\(failed) of \(count * backends.count) checks failed",
         remedy: "don't trust results of that device")
     }
+  }
+
+  /// The device that was named, or all that can be used with this precision.
+  private func backends() throws -> [any Backend] {
+    let precision = products.precision
+    if let device { return [try Devices.open(device, precision: precision)] }
+    let backends = try Devices.all().filter { $0.unusable == nil }.compactMap { device -> (any Backend)? in
+      let support = precision.flatMap { wanted in
+        Devices.precisions(of: device).first { $0.precision == wanted }
+      }
+      if let problem = support?.problem {
+        Terminal.shared.log("\(device.identifier) is not covered: \(problem)")
+        return nil
+      }
+      return try Devices.open(device.identifier, precision: precision)
+    }
+    guard !backends.isEmpty else {
+      throw PBEError(
+        .device, "no device computes products in \(precision?.rawValue ?? "fp32")", at: "--precision",
+        remedy: "`pbe-gpu devices` lists what each device has")
+    }
+    return backends
   }
 
   private static func summary(_ results: [ParityResult], _ device: DeviceDescription) -> Record.Device {

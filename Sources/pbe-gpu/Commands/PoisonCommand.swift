@@ -40,6 +40,11 @@ struct PoisonCommand: ParsableCommand {
     try OutputFolder.checkIsFree(output)
     try data.refusePoisoned("give the data set that it was made from")
     let file = try attack.loadRequired(seed: common.seed)
+    guard common.seed == 0 || attack.attack?.hasSuffix(".json") != true else {
+      throw PBEError(
+        .usage, "the file has a seed of its own, which chooses the images (poison_seed)", at: "--seed",
+        remedy: "set it in the file, or leave --seed away")
+    }
     let (backend, log) = try common.open()
     let (source, test) = (try data.training(), try data.test())
     try file.check(classes: source.classes)

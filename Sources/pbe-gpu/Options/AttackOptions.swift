@@ -37,7 +37,7 @@ struct AttackOptions: ParsableArguments {
     }
   }
 
-  /// The attack, `nil` for none; poisons with `seed` unless the file says otherwise.
+  /// The attack, `nil` for none. One that is named poisons with `seed`; a file has a seed of its own.
   func load(seed: UInt64) throws -> AttackFile? {
     guard let attack else {
       throw PBEError(

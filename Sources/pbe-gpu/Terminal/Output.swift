@@ -6,7 +6,7 @@ import PBE
 enum Output {
   /// Prints a line. Throws `inputOutput` when standard output can't be written.
   static func line(_ text: String) throws {
-    do { try FileHandle.standardOutput.write(contentsOf: Data("\(text)\n".utf8)) } catch {
+    do { try FileHandle.standardOutput.write(contentsOf: Data("\(text.visible)\n".utf8)) } catch {
       throw PBEError(.inputOutput, "standard output can't be written")
     }
   }
@@ -29,7 +29,7 @@ enum Output {
       rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
     }
     for row in rows {
-      let cells = zip(row, widths).map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }
+      let cells = zip(row, widths).map { $0 + String(repeating: " ", count: max(0, $1 - $0.count)) }
       var text = cells.joined(separator: "  ")
       while text.last == " " { text.removeLast() }
       try line(text)
@@ -73,6 +73,20 @@ enum Output {
         .cannotCreate, "files can't be created in this folder (\(String(cString: strerror(errno))))",
         at: path,
         remedy: "choose another --output, or check its permissions")
+    }
+  }
+}
+
+extension String {
+  /// The text with its control characters, but for line breaks, made visible: names of files are anybody's to choose, and
+  /// escape sequences could rewrite what the user sees.
+  var visible: String {
+    func isControl(_ scalar: Unicode.Scalar) -> Bool {
+      scalar != "\n" && scalar.properties.generalCategory == .control
+    }
+    guard unicodeScalars.contains(where: isControl) else { return self }
+    return unicodeScalars.reduce(into: "") { text, scalar in
+      text += isControl(scalar) ? "\\u{\(String(scalar.value, radix: 16))}" : String(scalar)
     }
   }
 }

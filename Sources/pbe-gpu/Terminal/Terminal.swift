@@ -83,6 +83,6 @@ struct TerminalLogHandler: LogHandler {
 
   func log(event: LogEvent) {
     let prefix = event.level >= .warning ? "\(event.level): " : ""
-    Terminal.shared.log(prefix + event.message.description)
+    Terminal.shared.log((prefix + event.message.description).visible)
   }
 }

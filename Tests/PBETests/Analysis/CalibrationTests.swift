@@ -116,6 +116,42 @@ struct CalibrationTests {
     #expect(Verdict(findings, of: other, by: calibration) == nil)
   }
 
+  /// Of few wrong answers many are the same by chance; and a model may be made so that it gives none.
+  @Test func fewWrongAnswers() throws {
+    let calibration = try Calibration(Self.bank(drawn: 50), seed: 0)
+    #expect(calibration.fewestWrong == 500 && calibration.leastWrong == 250)
+    for (wrong, isEnough) in [(0, false), (49, false), (50, true)] {
+      var record = try Self.record(seed: 300, target: 3, drawn: 50, isInfected: false)
+      let counts = (0..<5).map { label in
+        (0..<5).map { $0 == label ? 100 - wrong : $0 == (label == 3 ? 4 : 3) ? wrong : 0 }
+      }
+      record.model = InspectionRecord.Model(
+        path: "m", checksum: "m",
+        findings: ModelFindings(
+          acc: 0.9, budgets: Self.budgets.map { BudgetFindings($0, PredictionMatrix(counts: counts)) }))
+      let verdict = try #require(Verdict(record.model.findings, of: record, by: calibration))
+      #expect((verdict.isSuspicious == nil) != isEnough && (verdict.pValue == nil) != isEnough)
+      #expect(verdict.notes.contains { $0.contains("only \(5 * wrong) of 500") } != isEnough)
+    }
+  }
+
+  /// Image folders are one data set only where their classes have the same names.
+  @Test func otherFolders() throws {
+    func named(_ names: [String]?, _ record: InspectionRecord) -> InspectionRecord {
+      var record = record
+      (record.dataset, record.classNames) = ("folder", names)
+      return record
+    }
+    let names = (0..<5).map { "class \($0)" }
+    let calibration = try Calibration(
+      Self.bank(drawn: 50).map { Calibration.Entry(name: $0.name, record: named(names, $0.record)) }, seed: 0)
+    for (other, isSame) in [(names, true), (names.reversed(), false), (nil, false)] {
+      let record = named(other, try Self.record(seed: 300, target: 3, drawn: 50, isInfected: false))
+      let verdict = try #require(Verdict(record.model.findings, of: record, by: calibration))
+      #expect((verdict.isSuspicious != nil) == isSame)
+    }
+  }
+
   /// Weaker examples draw less, whatever the model is.
   @Test func otherExamples() throws {
     let calibration = try Calibration(Self.bank(drawn: 50), seed: 0)

@@ -97,6 +97,17 @@ import Testing
     expectError(.missingInput, "test") { _ = try Self.load(scratch, .test) }
     try scratch.write("train/new/1.webp", "")
     expectError(.badData, "train/new", "1.webp") { _ = try Self.load(scratch) }
+    // Also beside others: it might be the poisoned one.
+    try scratch.write("train/b c/10.png", Self.png(1))
+    try scratch.write("train/new/2.png", Self.png(1))
+    expectError(.badData, "train/new", "1.webp") { _ = try Self.load(scratch) }
+    try scratch.remove("train/new/1.webp")
+    try scratch.write("train/new/notes.txt", "")
+    _ = try Self.load(scratch)
+    try scratch.write("train/new/more/3.png", Self.png(1))
+    expectError(.badData, "train/new", "more") { _ = try Self.load(scratch) }
+    try scratch.remove("train/new")
+    try scratch.write("train/new/1.webp", "")
     expectError(.missingInput, "no such folder") {
       _ = try DatasetKind.folder.load(directory: scratch.path + "/nowhere", split: .train)
     }

@@ -93,6 +93,23 @@ import Testing
     }
   }
 
+  @Test func refusesRepeatedAndMissingImages() throws {
+    let scratch = try Self.tree()
+    let row = "00000_00000.ppm;29;30;5;6;24;25;0\n"
+    try scratch.write(Self.csvName(0), Self.header + row + row)
+    expectError(.badData, "GT-00000.csv:3", "listed twice") { _ = try Self.train(scratch) }
+    for label in 0..<43 {
+      for name in ["00000_00000.ppm", "00000_00001.ppm"] {
+        try? scratch.remove("Final_Training/Images/\(String(format: "%05d", label))/\(name)")
+      }
+      try scratch.write(Self.csvName(label), Self.header)
+    }
+    expectError(.badData, "no images") { _ = try Self.train(scratch) }
+    let marks = String(repeating: "\u{301}\u{316}", count: 200_000)
+    try scratch.write(Self.csvName(0), "a\(marks);" + Self.header)
+    expectError(.badData, "GT-00000.csv:1", "marks") { _ = try Self.train(scratch) }
+  }
+
   @Test func namesMissingPieces() throws {
     let scratch = try Self.tree()
     try scratch.remove("Final_Test/GT-final_test.csv")

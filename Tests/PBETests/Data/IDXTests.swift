@@ -58,7 +58,7 @@ import Testing
     let good = Self.images(2)
     let cases: [([UInt8], [String])] = [
       (Self.images(2, magic: 0x801), ["2049", "2051"]),
-      (Self.images(2, rows: 27), ["more than"]),
+      (Self.images(2, rows: 27), ["27 x 28", "28 x 28"]),
       (Array(good.dropLast()), ["cut off", "1583", "1584"]),
       (good + [0], ["more than the 1584"]),
       (Array(good.prefix(15)), ["15 bytes", "16"]),

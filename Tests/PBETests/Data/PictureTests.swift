@@ -1,5 +1,6 @@
-import PBE
 import Testing
+
+@testable import PBE
 
 @Suite struct PictureTests {
   /// 2 x 2 pixels of the bytes 0, 10, 20, ..., 110, written by Pillow.
@@ -31,6 +32,20 @@ import Testing
     let pixels = try Picture(png: file, name: "a.png", channels: 1).pixels.map(Int.init)
     #expect(pixels[0] == 0 && pixels[3] == 255)
     #expect(abs(pixels[1] - 64) <= 1 && abs(pixels[2] - 132) <= 1, "\(pixels)")
+  }
+
+  /// As other programs do, by which models are trained: what a file says of its colours changes none.
+  @Test(
+    arguments: [("gAMA", [0, 1, 0x86, 0xa0]), ("gAMA", [0, 0, 0xd9, 3]), ("sRGB", [0])] as [(String, [UInt8])]
+  )
+  func coloursStay(chunk: String, contents: [UInt8]) throws {
+    func bigEndian(_ value: Int) -> [UInt8] { [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: value >> $0) } }
+    let body = Array(chunk.utf8) + contents
+    let sum = try #require(Int(Checksum.hex(of: body), radix: 16))
+    let header = 8 + 25
+    let file =
+      Self.png[..<header] + bigEndian(contents.count) + body + bigEndian(sum) + Self.png[header...]
+    #expect(try Picture(png: Array(file), name: "a.png") == Picture(png: Self.png, name: "a.png"))
   }
 
   @Test(arguments: [1, 3, 4]) func pngKeepsThePixels(channels: Int) throws {

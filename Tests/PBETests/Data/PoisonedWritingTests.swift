@@ -216,6 +216,21 @@ import Testing
     #expect(try files.contentsOfDirectory(atPath: scratch.path).sorted() == ["elsewhere", "link"])
   }
 
+  /// Behind a link `..` leads out of what the link names, as it does for every other program.
+  @Test func leavesLinksAsTheSystemDoes() throws {
+    let scratch = try ScratchFolder()
+    let files = FileManager.default
+    try files.createDirectory(atPath: scratch.path + "/real/x", withIntermediateDirectories: true)
+    try files.createSymbolicLink(atPath: scratch.path + "/link", withDestinationPath: "real/x")
+    try OutputFolder.write(to: scratch.path + "/link/../new") { try $0.write([7], to: "a") }
+    #expect(try files.contentsOfDirectory(atPath: scratch.path + "/real/new") == ["a"])
+    #expect(try files.contentsOfDirectory(atPath: scratch.path).sorted() == ["link", "real"])
+    let attack = try scratch.write("real/a.json", #"{"attack":"blend","target":0,"pattern":"p.png"}"#)
+    let file = try AttackFile.load(scratch.path + "/link/../a.json")
+    let encoded = try file.encoded()
+    #expect(try AttackFile.load(attack).encoded() == encoded && encoded.contains("real/p.png"), "\(encoded)")
+  }
+
   @Test func knowsMountPoints() throws {
     let scratch = try ScratchFolder()
     #expect(!OutputFolder.isMountPoint(URL(fileURLWithPath: scratch.path)))

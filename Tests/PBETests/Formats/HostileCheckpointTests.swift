@@ -146,6 +146,28 @@ struct HostileCheckpointTests {
     for pickle in pickles { _ = readingError(TestFiles.checkpoint(pickle)) }
   }
 
+  /// Swift puts the marks of a letter in order before it compares: in time with the square of their number.
+  @Test("names of endless marks, and storages of endless names")
+  func hostileNames() throws {
+    let marks = "a" + String(repeating: "\u{301}\u{316}", count: 200_000)
+    var key = PickleBuilder()
+    key.raw("}")
+    key.string(marks)
+    key.raw("Ns")
+    let long = PickleBuilder.state(shape: [6], strides: [1], key: String(repeating: "k", count: 257))
+    var header = Array("{\"\(marks)\":1}".utf8)
+    header += [UInt8](repeating: 0x20, count: (8 - header.count % 8) % 8)
+    for (file, what) in [
+      (TestFiles.checkpoint(key.finished), "marks"), (TestFiles.checkpoint(long), "very long name"),
+      (TestFiles.little(UInt64(header.count)) + header, "marks"),
+      (TestFiles.zip([("a" + String(repeating: "\u{301}\u{316}", count: 8000), [])]), "marks"),
+    ] {
+      let error = readingError(file)
+      #expect(error?.what.contains(what) == true, "\(error?.what ?? "")")
+    }
+    #expect("e\u{301}\u{316}".isStreamSafe && !marks.isStreamSafe)
+  }
+
   @Test("zip archives that contradict themselves")
   func hostileArchives() throws {
     let good = TestFiles.checkpoint(PickleBuilder.state(shape: [6], strides: [1]))

@@ -23,7 +23,14 @@ struct AutomaticTuning {
   ) throws -> OpenCLTuning? {
     guard let file = store.file(for: device) else { return nil }
     let stored = try store.load(for: device)
-    if case .tuned(let tuning) = stored { return tuning }
+    if case .tuned(let tuning) = stored {
+      for family in tuning.wrong.map(\.rawValue).sorted() {
+        notice(
+          "warning: tuning found no kernel for \(family) that computes right: don't trust this device before "
+            + "`pbe-gpu parity` passes; `pbe-gpu tune` tries again")
+      }
+      return tuning
+    }
     if case .unusable(let why) = stored { notice("warning: \(file.path) is ignored: \(why)") }
     guard mode == "on" || (mode != "off" && !device.limits.isCPU) else { return nil }
 

@@ -111,9 +111,10 @@ struct OpenCLTuner {
 
     var best: (parameters: ProductParameters, seconds: [Double], error: Double)?
     var standardError: Double?
-    // The standard is the first, and tried however little time there is.
+    // The standard is the first, and tried however little time there is; so is what runs everywhere, while nothing is right.
     for parameters in [standard] + candidates(family).filter({ $0 != standard }) {
-      guard parameters == standard || ContinuousClock.now < deadline else { break }
+      let isNeeded = parameters == standard || best == nil && parameters.algorithm == .registers
+      guard isNeeded || ContinuousClock.now < deadline else { continue }
       try progress(parameters.words)
       let name = Self.name(parameters, family)
       if parameters != standard, journal?.suspects.contains(name) ?? false {
@@ -123,9 +124,8 @@ struct OpenCLTuner {
       finding.tried += 1
       journal?.begin(name)
       defer { journal?.end() }
-      let isStandard = parameters == standard
       switch bench.judge(
-        try tuning(parameters), best: best?.seconds, deadline: isStandard ? nil : deadline)
+        try tuning(parameters), best: best?.seconds, deadline: isNeeded ? nil : deadline)
       {
       case .right(let seconds, let error):
         if parameters == standard { standardError = error }

@@ -83,6 +83,7 @@ struct TuningStore: Sendable {
       return .unusable("it has impossible parameters for " + refused.map(\.rawValue).joined(separator: ", "))
     }
     tuning.origin = "tuned"
+    tuning.wrong = contents.families.filter { $0.value.error == nil }.map(\.key)
     return .tuned(tuning)
   }
 

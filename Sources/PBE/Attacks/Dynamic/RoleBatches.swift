@@ -29,7 +29,7 @@ struct RoleBatches {
     poisoned = share(members[0])
     cross = share(members[1])
     clean = batch - poisoned - cross
-    count = roles.count / batch
+    count = roles.count / max(1, batch)
     self.seed = seed
     guard poisoned > 0, clean >= cross, members[2].count >= clean, clean > 0 else {
       throw PBEError(

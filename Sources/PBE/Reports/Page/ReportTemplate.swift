@@ -49,7 +49,7 @@ enum ReportTemplate {
     {{/figures}}{{#tables}}{{>table}}{{/tables}}</div>{{/hasFigures}}
     {{#pictures}}<figure class="sheet"><div class="picture"><ol aria-hidden="true">{{#rows}}<li>{{.}}</li>{{/rows}}</ol>
     <img src="{{{source}}}" alt="{{alternative}}" width="{{width}}" height="{{height}}"/></div>
-    <figcaption>{{caption}}</figcaption>{{#table}}{{>table}}{{/table}}</figure>{{/pictures}}
+    {{#table}}{{>table}}{{/table}}<figcaption>{{caption}}</figcaption></figure>{{/pictures}}
     {{#hasLists}}<div class="lists">{{#lists}}<div class="list"><h{{listlevel}}>{{title}}</h{{listlevel}}><dl>
     {{#items}}<div><dt>{{name}}</dt><dd>{{value}}</dd></div>{{/items}}</dl></div>{{/lists}}</div>{{/hasLists}}
     </section>

@@ -46,6 +46,40 @@ extension SectionBuilder {
     return section
   }
 
+  /// What was inspected, and with what.
+  func inspectionLists(_ json: StrictJSON) -> [ListView?] {
+    func words(_ key: String) -> String? { json[key]?.words }
+    let models = [("model", "Model"), ("benign", "Benign model"), ("purified", "Purified model")]
+    return [
+      ListView(
+        "Run",
+        [
+          ("folder", run.path), ("version", words("version")), ("device", words("device")),
+          ("precision", words("precision")), ("data set", words("dataset")),
+          ("network", words("architecture")), ("width", words("width")),
+          ("inspected images", words("images")), ("test images", words("test_images")),
+        ]),
+      ListView(
+        "Checksums (CRC-32)",
+        [("test images", words("data_checksum"))]
+          + models.map { key, title in (title.lowercased(), json[key]?["checksum"]?.words) }),
+    ]
+      + models.map { key, title in
+        json[key].flatMap { model in
+          let findings = model["findings"]
+          return ListView(
+            title,
+            [
+              ("file", model["path"]?.words), ("ACC, %", findings?["acc"]?.number.map { Rates.percent($0) }),
+              ("ASR, %", findings?["asr"]?.number.map { Rates.percent($0) }),
+            ])
+        }
+      } + [
+        ListView("Attack", (json["attack"]?.leaves ?? []).map { ($0.path, $0.words) }),
+        ListView("Settings", (json["settings"]?.leaves ?? []).map { ($0.path, $0.words) }),
+      ]
+  }
+
   private func verdict(_ title: String, _ json: StrictJSON) -> ListView? {
     ListView(
       title,
@@ -85,7 +119,7 @@ struct InspectedModel {
     var isInfinity: Bool { json["budget"]?["norm"]?.text == "infinity" }
 
     /// The label that most wrong answers are.
-    var commonest: Int? { row.indices.max { row[$0] < row[$1] } }
+    var commonest: Int? { row.indices.filter { row[$0] > 0 }.max { row[$0] < row[$1] } }
 
     /// The rows of the matrix as shares; `nil` unless it is a square of counts that fits a page.
     var shares: [[Double]]? {

@@ -114,6 +114,10 @@ struct SectionBuilder {
   /// What was done, with what.
   var settings: SectionView {
     var section = SectionView(id: "\(id)-settings", title: "What was done")
+    if run.kind == .inspection, let inspection = run.inspection {
+      section.lists = inspectionLists(inspection).compactMap { $0 }
+      return section
+    }
     let record = run.record
     func words(_ key: String) -> String? { record?[key]?.words }
     let settings = record?["settings"] ?? run.unfinished?.settings

@@ -125,7 +125,7 @@ struct InspectCommand: ParsableCommand {
         var row = [
           budget.name, name, "\(Output.percent(found.misled))%", String(format: "%.2f", found.entropy),
           String(format: "%.0f", found.chiSquare.statistic),
-          "\(found.row.firstIndex(of: most) ?? 0) (\(Output.percent(most))%)",
+          most > 0 ? "\(found.row.firstIndex(of: most) ?? 0) (\(Output.percent(most))%)" : "-",
         ]
         if record.benign != nil {
           row.append(found.chiSquareAgainstBenign.map { String(format: "%.0f", $0.statistic) } ?? "-")

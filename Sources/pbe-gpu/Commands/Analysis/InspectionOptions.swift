@@ -31,8 +31,8 @@ struct InspectionOptions: ParsableArguments {
       ("--epsilon", epsilon, Budget.largest(.infinity)), ("--epsilon-l2", epsilonL2, Budget.largest(.two)),
     ] {
       guard let values = list?.values else { continue }
-      guard values.count <= 32, values.allSatisfy({ $0 > 0 && $0 <= most }) else {
-        throw ValidationError("\(name) takes at most 32 numbers above 0, in units of 1/255")
+      guard values.count <= 32, values.allSatisfy({ $0 >= 0.001 && $0 <= most }) else {
+        throw ValidationError("\(name) takes at most 32 numbers from 0.001 to \(most), in units of 1/255")
       }
       guard Set(values).count == values.count else { throw ValidationError("\(name) holds a number twice") }
     }

@@ -92,6 +92,9 @@ struct TheoremCommand: ParsableCommand {
       throw ValidationError("--competitors and --classes have no use for a deep model")
     }
     if let testLimit, testLimit < 1 { throw ValidationError("--test-limit must be at least 1") }
+    guard plot == nil || numbers == 0 else {
+      throw ValidationError("--plot draws measurements: one bound has none")
+    }
     guard model == nil || numbers == 0 else {
       throw ValidationError("--strength, --trigger-norm and --margin have no use for a deep model")
     }
@@ -196,7 +199,8 @@ struct TheoremCommand: ParsableCommand {
       try table(linear)
     }
     if let softmax = record.softmax {
-      try Output.line("\nSoftmax regression, learned; tau: 5% of the images have smaller margins:")
+      try Output.line(
+        "\nSoftmax regression of 10 classes (K 9), learned; tau: 5% of the images have smaller margins:")
       try Output.table(
         [["", "ACC", "ASR", "answered with the target", "u", "tau", "bound", "cosine", ""]]
           + softmax.map {
@@ -209,6 +213,7 @@ struct TheoremCommand: ParsableCommand {
           })
     }
     if let deep = record.deep {
+      let says = deep.logitChange > 0
       try Output.line(
         "\(deep.images) images; |P| \(Output.number(deep.triggerNorm)), u \(Output.number(deep.logitChange)), tau "
           + "\(Output.number(deep.lowMargin)) (5% of the images are below), least \(Output.number(deep.leastMargin)) "
@@ -217,10 +222,15 @@ struct TheoremCommand: ParsableCommand {
         [["epsilon", "bound", "cosine", "", "images that reach it", "cosine, benign model"]]
           + deep.rows.map {
             [
-              $0.check.name, Output.number($0.check.bound), Output.number($0.check.cosine), verdict($0.check),
-              Output.percent($0.shareAbove), $0.benignCosine.map(Output.number) ?? "-",
+              $0.check.name, says ? Output.number($0.check.bound) : "-", Output.number($0.check.cosine),
+              says ? verdict($0.check) : "-", says ? Output.percent($0.shareAbove) : "-",
+              $0.benignCosine.map(Output.number) ?? "-",
             ]
           })
+      if !says {
+        try Output.line(
+          "The trigger does not raise the target's logit (u): of such a model the theorem says nothing.")
+      }
     }
     if series(record).contains(where: { $0.checks.contains(where: \.isViolated) }) {
       try Output.line("\n\(Self.note)")
