@@ -96,6 +96,27 @@ extension CommandTests {
       _ = try Program.succeed(arguments + ["--std", "0.9", "--resume"])
     }
 
+    /// What can't be done is told before anything is deleted; a part that is left out leaves a step's number free.
+    @Test func keepsWhatItCannotReplace() throws {
+      _ = try Program.succeed(victim.erase(by: "fine-tuning") + ["--output", folder["o"]])
+      let model = folder.bytes("o/model.safetensors")
+      try Program.fail(
+        65, ["16 are needed"],
+        ["erase", victim.model] + victim.data + [
+          "--method", "aft", "--clean-fraction", "0.02", "--device", "cpu", "--output", folder["o"],
+        ])
+      #expect(folder.bytes("o/model.safetensors") == model)
+      let run = try Program.succeed(
+        ["erase", victim.model] + victim.data + [
+          "--attack", victim.attack, "--without", "progression", "--batch", "2", "--learning-rate", "0.002",
+          "--device", "cpu", "--json", "--output", folder["p"],
+        ])
+      let steps = try #require(run.json()["steps"] as? [[String: Any]]).compactMap { $0["step"] as? Int }
+      #expect(steps.first == 0 && steps.last ?? 0 >= steps.count)
+      #expect(
+        folder.results("p").filter { $0.hasPrefix("step-") } == steps.map { "step-\($0).safetensors" })
+    }
+
     /// What is read must not be what is replaced.
     @Test func itsOwnModel() throws {
       _ = try Program.succeed(victim.erase(by: "aft") + ["--output", folder["o"]])

@@ -144,7 +144,8 @@ public struct AttackFile: Sendable {
     let prefix = folder.map { RealPath.resolvingFolder(of: "\($0)/x").dropLast() }
     return try encoded(
       resolved.changingFiles { _, path in
-        if let prefix, path.hasPrefix(prefix) { return String(path.dropFirst(prefix.count)) }
+        let real = RealPath.resolvingFolder(of: path)
+        if let prefix, real.hasPrefix(prefix) { return String(real.dropFirst(prefix.count)) }
         return path
       })
   }
@@ -188,7 +189,7 @@ public struct AttackFile: Sendable {
       let name = suffix.isEmpty ? key : "\(key).\(suffix)"
       try folder.write(
         InputFile.read(path, limit: Checkpoint.sizeLimit, remedy: "put the attack's file back"), to: name)
-      return URL(fileURLWithPath: folder.path).appendingPathComponent(name).standardizedFileURL.path
+      return RealPath.resolvingFolder(of: "\(folder.path)/\(name)")
     }
     return copy
   }

@@ -42,15 +42,19 @@ public struct AutomaticFineTuning: Sendable, Codable, Hashable {
     max(perturbations.candidates, 2 * perturbations.divisions.count * perturbations.count)
   }
 
-  /// Purifies the session's model with `clean`, which has true labels. Throws `badData` when these, or the batches, are too
-  /// few to look for perturbations.
-  public func run(_ session: DefenseSession, clean: DeviceImages) throws -> [StepReport] {
-    guard min(clean.count, tuning.batch) >= fewestImages else {
+  /// Throws `badData` when so many images, or the batches, are too few to look for perturbations.
+  public func check(images: Int) throws {
+    guard min(images, tuning.batch) >= fewestImages else {
       throw PBEError(
         .badData,
-        "\(clean.count) clean images in batches of \(tuning.batch) are too few: \(fewestImages) are needed at least",
+        "\(images) clean images in batches of \(tuning.batch) are too few: \(fewestImages) are needed at least",
         at: "--method aft", remedy: "give more of them, or --recipe paper")
     }
+  }
+
+  /// Purifies the session's model with `clean`, which has true labels. Throws as ``check(images:)``.
+  public func run(_ session: DefenseSession, clean: DeviceImages) throws -> [StepReport] {
+    try check(images: clean.count)
     session.plan(work: work(clean))
     let weights = session.weights
     let infected = try Weights(weights.graph, on: weights.backend)

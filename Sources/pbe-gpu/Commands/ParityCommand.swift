@@ -53,6 +53,7 @@ struct ParityCommand: ParsableCommand {
     var record = Record(devices: [], opencl_missing: OpenCLBackend.missing)
     for backend in backends {
       var done = 0
+      Terminal.shared.log("\(backend.device.identifier): \(count) checks")
       let results = try ParityRunner.run(on: backend, filter: filter ?? "", large: large) { result in
         try Interruption.check("run the command again")
         done += 1

@@ -12,7 +12,12 @@ enum Output {
   }
 
   /// Prints one JSON object.
-  static func json(_ value: some Encodable) throws { try line(text(value)) }
+  static func json(_ value: some Encodable) throws { try json(text: text(value)) }
+
+  /// Prints the text of one JSON object. Control characters that JSON allows in its strings are written as it escapes them.
+  static func json(text: String) throws {
+    try line(text.escapingControls { "\\u" + String(format: "%04x", $0) })
+  }
 
   /// A value as JSON text with sorted keys.
   static func text(_ value: some Encodable) throws -> String {
@@ -80,13 +85,15 @@ enum Output {
 extension String {
   /// The text with its control characters, but for line breaks, made visible: names of files are anybody's to choose, and
   /// escape sequences could rewrite what the user sees.
-  var visible: String {
+  var visible: String { escapingControls { "\\u{\(String($0, radix: 16))}" } }
+
+  fileprivate func escapingControls(_ escaped: (UInt32) -> String) -> String {
     func isControl(_ scalar: Unicode.Scalar) -> Bool {
       scalar != "\n" && scalar.properties.generalCategory == .control
     }
     guard unicodeScalars.contains(where: isControl) else { return self }
     return unicodeScalars.reduce(into: "") { text, scalar in
-      text += isControl(scalar) ? "\\u{\(String(scalar.value, radix: 16))}" : String(scalar)
+      text += isControl(scalar) ? escaped(scalar.value) : String(scalar)
     }
   }
 }

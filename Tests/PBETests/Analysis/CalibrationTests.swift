@@ -119,8 +119,10 @@ struct CalibrationTests {
   /// Of few wrong answers many are the same by chance; and a model may be made so that it gives none.
   @Test func fewWrongAnswers() throws {
     let calibration = try Calibration(Self.bank(drawn: 50), seed: 0)
-    #expect(calibration.fewestWrong == 500 && calibration.leastWrong == 250)
-    for (wrong, isEnough) in [(0, false), (49, false), (50, true)] {
+    // Of 500 images; the settings allow 1000.
+    #expect(calibration.fewestWrong == 500 && calibration.settings.images == 1000)
+    #expect([1000, 2000, 500, 300, 50].map(calibration.leastWrong) == [250, 250, 125, 100, 100])
+    for (wrong, isEnough) in [(0, false), (24, false), (25, true)] {
       var record = try Self.record(seed: 300, target: 3, drawn: 50, isInfected: false)
       let counts = (0..<5).map { label in
         (0..<5).map { $0 == label ? 100 - wrong : $0 == (label == 3 ? 4 : 3) ? wrong : 0 }

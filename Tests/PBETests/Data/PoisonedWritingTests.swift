@@ -225,6 +225,15 @@ import Testing
     try OutputFolder.write(to: scratch.path + "/link/../new") { try $0.write([7], to: "a") }
     #expect(try files.contentsOfDirectory(atPath: scratch.path + "/real/new") == ["a"])
     #expect(try files.contentsOfDirectory(atPath: scratch.path).sorted() == ["link", "real"])
+    // What lies in the folder is named from there, also where the folder is named by a link.
+    let inFolder = try AttackFile.load(
+      scratch.write("real/b.json", #"{"attack":"image","target":0,"image":"p.png"}"#))
+    for name in ["/real", "/real/", "/real/x/..", "/link/.."] {
+      #expect(try inFolder.encoded(in: scratch.path + name).contains(#""p.png""#), "\(name)")
+    }
+    var absolute = inFolder
+    absolute.attack = absolute.attack.changingFiles { _, _ in scratch.path + "/link/../p.png" }
+    #expect(try absolute.encoded(in: scratch.path + "/link/..").contains(#""p.png""#))
     let attack = try scratch.write("real/a.json", #"{"attack":"blend","target":0,"pattern":"p.png"}"#)
     let file = try AttackFile.load(scratch.path + "/link/../a.json")
     let encoded = try file.encoded()

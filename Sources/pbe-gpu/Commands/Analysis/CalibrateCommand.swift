@@ -44,7 +44,7 @@ struct CalibrateCommand: ParsableCommand {
     let calibration = try Calibration(bank, seed: seed)
     let text = try AnalysisJSON.text(calibration)
     try AtomicFile.write(text, to: output)
-    if json { return try Output.line(String(text.dropLast())) }
+    if json { return try Output.json(text: String(text.dropLast())) }
     let quality = calibration.quality
     func row(_ model: Calibration.Model) -> [String] {
       let target = model.attack.map { $0.target.map { "\($0)" } ?? "all" } ?? "-"

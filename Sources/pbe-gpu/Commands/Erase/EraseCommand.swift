@@ -109,6 +109,7 @@ struct EraseCommand: ParsableCommand {
       if report { try writeReport(log) }
       return
     }
+    if case .automaticFineTuning(let aft) = plan { try aft.check(images: cleanImages(set).count) }
     try paths.check(isNot: model.model)
     let weights = try file.weights(on: backend, place: model.model)
     let evaluator = try Evaluator(weights, test: test, attack: attackFile)
@@ -149,7 +150,7 @@ struct EraseCommand: ParsableCommand {
       record.relapse = try relapse.flatMap { try relapsed(weights, $0, evaluator, log) }
       record.seconds = session.seconds
       let text = try Output.text(record) + "\n"
-      paths.removeSteps(from: record.steps.count)
+      paths.removeSteps(from: (record.steps.map(\.step).max() ?? -1) + 1)
       try AtomicFile.write(text, to: paths.record)
       paths.removeCheckpoint()
       try Self.print(text, asJSON: common.json)
@@ -330,7 +331,7 @@ struct EraseCommand: ParsableCommand {
   }
 
   private static func print(_ text: String, asJSON json: Bool) throws {
-    if json { return try Output.line(text.trimmingCharacters(in: .newlines)) }
+    if json { return try Output.json(text: text.trimmingCharacters(in: .newlines)) }
     let result = try JSONDecoder().decode(ErasureSummary.self, from: Data(text.utf8))
     try Output.table(
       MetricsTable.rows(
