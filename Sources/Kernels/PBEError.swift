@@ -44,13 +44,8 @@ public struct PBEError: Error, Sendable, Equatable, CustomStringConvertible {
     var line = place.map { $0.isEmpty ? "\"\": " : "\($0): " } ?? ""
     line += what
     if let remedy { line += "; \(remedy)" }
-    // Names of files and what is in them are anybody's to choose, and a terminal obeys control characters.
-    return line.map { character in
-      if character.isNewline { return " " }
-      return character.unicodeScalars.map { scalar in
-        [.control, .format].contains(scalar.properties.generalCategory)
-          ? "\\u{\(String(scalar.value, radix: 16))}" : String(scalar)
-      }.joined()
-    }.joined()
+    return String(line.map { $0.isNewline ? " " : $0 }).escaping {
+      [.control, .format].contains($0.properties.generalCategory)
+    }
   }
 }

@@ -125,6 +125,27 @@ extension CommandTests {
       #expect(!folder.names("").contains("c.json"))
     }
 
+    /// Names are anybody's to choose: a table does not cut them, and a terminal gets no control characters. JSON stays JSON.
+    @Test func oddNames() throws {
+      let name = "mode\u{301}le-😀😀-seed12"
+      for odd in ["a\u{1b}[31m\u{7f}", name] {
+        try FileManager.default.createDirectory(
+          atPath: folder["bank/\(odd)"], withIntermediateDirectories: true)
+        try FileManager.default.copyItem(
+          atPath: victim.model, toPath: folder["bank/\(odd)/model.safetensors"])
+      }
+      let arguments =
+        ["observe", folder["bank"]] + victim.data + ["--images", "5", "--epsilon", "2", "--device", "cpu"]
+      let table = try Program.succeed(arguments + ["--output", folder["o"]])
+      #expect(table.output.contains(name) && table.output.contains(#"a\u{1b}[31m\u{7f}"#), "\(table.output)")
+      let json = try Program.succeed(arguments + ["--output", folder["j"], "--json"])
+      for text in [table.output, table.error, json.output] {
+        #expect(!text.unicodeScalars.contains { $0.value == 0x1b || $0.value == 0x7f })
+      }
+      let models = try #require(json.json()["models"] as? [[String: Any]])
+      #expect(Set(models.compactMap { $0["name"] as? String }) == [name, "a\u{1b}[31m\u{7f}"])
+    }
+
     @Test func oneBound() throws {
       let record = try Program.succeed([
         "theorem", "--strength", "1", "--trigger-norm", "1", "--margin", "4", "--competitors", "9", "--json",

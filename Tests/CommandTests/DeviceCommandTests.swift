@@ -73,6 +73,9 @@ extension CommandTests {
       #expect(result.error.contains("cpu is not covered"), "\(result.error)")
       #expect(result.status == 0 || result.error.contains("no device computes products in tf32"))
       try Program.fail(69, ["cpu", "tf32"], arguments + ["--device", "cpu"])
+      let asked = try Program.run(
+        ["parity", "--filter", "argMax"], environment: ["PBE_GPU_PRECISION": "tf32"])
+      #expect(asked.error.contains("cpu is not covered") && asked.status == result.status, "\(asked.error)")
     }
 
     @Test func parityStops() throws {

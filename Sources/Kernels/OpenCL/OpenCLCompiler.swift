@@ -7,7 +7,7 @@ final class OpenCLCompiler {
   private let device: OpenCLDevice
   private let cache: OpenCLProgramCache
   private var programs: [String: OpenCLHandle] = [:]
-  /// Variants that the driver's compiler refused. Other failures may pass, for example for lack of memory.
+  /// Options with which the driver's compiler refused the source. Other failures may pass, for example for lack of memory.
   private var refused: Set<String> = []
   private static let common = text(pbe_opencl_source())
   /// The files that a variant needs beside kernels.cl, by the first of its options.
@@ -64,7 +64,7 @@ final class OpenCLCompiler {
       return nil
     } catch {
       let words = (error as? PBEError)?.what ?? "\(error)"
-      if refused.contains(variant) { cache.store(Array(words.utf8), key) }
+      if refused.contains(Self.options(variant)) { cache.store(Array(words.utf8), key) }
       return words
     }
   }
@@ -87,7 +87,7 @@ final class OpenCLCompiler {
       let turn = cache.turn()
       return try withExtendedLifetime(turn) {
         if let program = cached() { return program }
-        let program = try build(source, options) { refused.insert(variant) }
+        let program = try build(source, options)
         if let binary = binary(of: program) { cache.store(binary, key) }
         return program
       }
@@ -97,9 +97,7 @@ final class OpenCLCompiler {
     return program
   }
 
-  private func build(
-    _ source: String, _ options: String, refused: () -> Void
-  ) throws -> OpenCLHandle {
+  private func build(_ source: String, _ options: String) throws -> OpenCLHandle {
     var status: cl_int = 0
     let created = source.withCString { text in
       var text: UnsafePointer<CChar>? = text
@@ -108,7 +106,7 @@ final class OpenCLCompiler {
     let program = try OpenCLError.own(created, status, "clCreateProgramWithSource") { clReleaseProgram($0) }
     status = start(program, options)
     guard status == CL_SUCCESS else {
-      if status == CL_BUILD_PROGRAM_FAILURE { refused() }
+      if status == CL_BUILD_PROGRAM_FAILURE { refused.insert(options) }
       throw PBEError(
         .device,
         "the driver can't compile the kernels (\(OpenCLError.name(status)), \(options)): \(log(program))",

@@ -205,13 +205,9 @@ public struct Calibration: Sendable, Codable {
       targetsNamed: share(named.count { $0.target == $0.attack?.target }, named.count))
   }
 
-  /// How many wrong answers to so many images a verdict takes: of fewer, many are the same by chance. Half as large a share as
-  /// any of the bank's models gave (of older files nobody knows it, and it is a third), but 100 at least, unless half the bank's
-  /// were fewer.
-  func leastWrong(of images: Int) -> Int {
-    let base = fewestWrong.map { $0 / 2 } ?? settings.images / 3
-    return max(1, min(base, max(100, base * images / max(1, settings.images))))
-  }
+  /// How many wrong answers a verdict takes: of fewer, many are the same by chance. As many as any of the bank's models gave
+  /// (of older files nobody knows it, and it is a fifth of the images), but 100 are enough.
+  var leastWrong: Int { max(1, min(100, fewestWrong ?? settings.images / 5)) }
 
   /// Whether an inspection is of the data set that the bank is of.
   func isSameData(_ record: InspectionRecord, classes: Int) -> Bool {

@@ -125,6 +125,8 @@ public enum AnalysisJSON {
   }
 
   static func decode<T: Decodable>(_ type: T.Type, from bytes: [UInt8]) throws -> T {
+    // What Foundation would take for ever over is refused, as everywhere.
+    _ = try StrictJSON.parse(bytes[...], place: "")
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
     return try decoder.decode(type, from: Data(bytes))

@@ -42,8 +42,7 @@ public struct Verdict: Sendable, Codable {
     let benign = calibration.models.filter { !$0.isInfected }
     let (settings, calibrated) = (record.settings, calibration.settings)
     let isMadeAlike = settings.steps == calibrated.steps && settings.clip == calibrated.clip
-    let least = calibration.leastWrong(of: found.matrix.images)
-    let isEnough = found.matrix.wrongAnswers >= least
+    let isEnough = found.matrix.wrongAnswers >= calibration.leastWrong
     let isComparable = isSame && isMadeAlike && isEnough
     isSuspicious = isComparable ? score.value > calibration.threshold : nil
     pValue =
@@ -66,7 +65,7 @@ public struct Verdict: Sendable, Codable {
     }
     if !isEnough {
       notes.append(
-        "only \(found.matrix.wrongAnswers) of \(found.matrix.images) answers are wrong, and a verdict takes \(least): "
+        "only \(found.matrix.wrongAnswers) of \(found.matrix.images) answers are wrong, and a verdict takes \(calibration.leastWrong): "
           + "inspect more --images; a model that adversarial examples hardly mislead may have been made so, to hide"
       )
     }

@@ -83,11 +83,12 @@ final class AgreementPlan {
   convenience init(
     _ a: [Float], _ b: [Float], classes: Int, without: Set<Int32>, on backend: any Backend
   ) throws {
+    let counted = (0..<classes).filter { !without.contains(Int32($0)) }
     func table(_ logits: [Float]) throws -> Tensor {
-      let counted = logits.indices.filter { !without.contains(Int32($0 % classes)) }
-      return try backend.makeTensor(
-        counted.map { logits[$0] },
-        shape: Shape(logits.count / classes, counted.count / (logits.count / classes)))
+      let rows = stride(from: 0, to: logits.count, by: classes).map { first in
+        counted.map { logits[first + $0] }
+      }
+      return try backend.makeTensor(rows.flatMap { $0 }, shape: Shape(rows.count, counted.count))
     }
     try self.init(table(a), table(b), on: backend)
   }

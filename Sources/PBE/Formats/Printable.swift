@@ -1,17 +1,16 @@
+import Kernels
+
 extension String {
   /// The text as it may go to a terminal: control characters made visible, at most `limit` characters.
   ///
   /// Names inside files are an attacker's to choose, and escape sequences could rewrite what the user sees.
   func printable(limit: Int = 100) -> String {
-    var result = ""
-    for scalar in unicodeScalars.prefix(limit) {
+    let shown = String(String.UnicodeScalarView(unicodeScalars.prefix(limit))).escaping { scalar in
       switch scalar.properties.generalCategory {
-      case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned:
-        result += "\\u{" + String(scalar.value, radix: 16) + "}"
-      default: result.unicodeScalars.append(scalar)
+      case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned: true
+      default: false
       }
     }
-    if unicodeScalars.count > limit { result += "..." }
-    return result
+    return unicodeScalars.count > limit ? shown + "..." : shown
   }
 }

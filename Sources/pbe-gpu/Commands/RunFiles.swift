@@ -26,11 +26,9 @@ struct RunFiles {
   func finished<Record: RunRecord>(
     _ identity: RunIdentity, as type: Record.Type, _ log: Logger
   ) throws -> (record: Record, text: String)? {
-    guard FileManager.default.fileExists(atPath: record), FileManager.default.fileExists(atPath: model) else {
-      return nil
-    }
+    guard InputFile.exists(record), InputFile.exists(model) else { return nil }
     let bytes = try InputFile.read(record, limit: 1 << 28, remedy: "delete the file to start over")
-    guard let found = try? JSONDecoder().decode(type, from: Data(bytes)) else {
+    guard let found = Self.decode(type, bytes) else {
       log.warning("\(record) is damaged: the run is not taken for finished")
       return nil
     }
@@ -42,13 +40,17 @@ struct RunFiles {
     return (found, String(decoding: bytes, as: UTF8.self))
   }
 
+  private static func decode<Record: RunRecord>(_ type: Record.Type, _ bytes: [UInt8]) -> Record? {
+    try? JSONDecoder().decode(type, from: Data(bytes))
+  }
+
+  /// Whether the run with this checksum has written all its files.
   private func isFinished(_ checksum: String) -> Bool {
-    struct Whose: Decodable { var settings_checksum: String }
-    guard InputFile.exists(model),
-      let bytes = try? InputFile.read(record, limit: 1 << 28, remedy: ""),
-      let found = try? JSONDecoder().decode(Whose.self, from: Data(bytes))
-    else { return false }
-    return found.settings_checksum == checksum
+    struct Whose: RunRecord { var settings_checksum: String }
+    guard InputFile.exists(model), let bytes = try? InputFile.read(record, limit: 1 << 28, remedy: "") else {
+      return false
+    }
+    return Self.decode(Whose.self, bytes)?.settings_checksum == checksum
   }
 
   /// Makes the folder and keeps other processes away from it while the result lives; writes `run.json`. Unless the run goes on
@@ -58,15 +60,16 @@ struct RunFiles {
   func begin(_ manifest: RunManifest, resuming: Bool, _ log: Logger) throws -> RunEvents {
     try Output.makeDirectory(folder)
     let events = try RunEvents(folder)
+    // It was not when this process looked, before it loaded the model.
     if resuming, !hasCheckpoint, isFinished(manifest.settings_checksum) {
       throw PBEError(
         .cannotCreate, "another process has just finished the run", at: folder,
         remedy: "the same command prints its results")
     }
     if !resuming || !hasCheckpoint {
-      let old = hasCheckpoint ? results.filter { step(of: $0) == nil } : results
+      let old = hasCheckpoint ? results.filter { Self.step(of: $0) == nil } : results
       if !old.isEmpty { log.info("replacing the files of an earlier run in \(folder)") }
-      for path in old { unlink(path) }
+      for name in old { unlink("\(folder)/\(name)") }
     }
     try AtomicFile.write(Output.text(manifest) + "\n", to: "\(folder)/run.json")
     return events
@@ -97,29 +100,28 @@ struct RunFiles {
 
   /// Throws `usage` when `input` is a file that a run in this folder deletes or writes.
   func check(isNot input: String) throws {
-    for path in results { try Output.check(input, isNot: path) }
+    for name in results { try Output.check(input, isNot: "\(folder)/\(name)") }
   }
 
-  /// The files here that `infect` and `erase` leave, but for the checkpoint and the attack, which other runs may need.
+  /// The names of the files here that `infect` and `erase` leave, but for the checkpoint and the attack, which other runs may need.
   private var results: [String] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    return names.map { "\(folder)/\($0)" }.filter { path in
-      let name = path.dropFirst(folder.count + 1)
-      return Self.names.contains(String(name)) || step(of: path) != nil
+    return names.filter { name in
+      Self.names.contains(name) || Self.step(of: name) != nil
         || name.hasPrefix("sheet-") && name.hasSuffix(".png")
     }
   }
 
   /// The number of the step that a file is the model of; `nil` for other files.
-  private func step(of path: String) -> Int? {
-    let (prefix, suffix) = ("\(folder)/step-", ".safetensors")
-    guard path.hasPrefix(prefix), path.hasSuffix(suffix) else { return nil }
-    return Int(path.dropFirst(prefix.count).dropLast(suffix.count))
+  private static func step(of name: String) -> Int? {
+    let (prefix, suffix) = ("step-", ".safetensors")
+    guard name.hasPrefix(prefix), name.hasSuffix(suffix) else { return nil }
+    return Int(name.dropFirst(prefix.count).dropLast(suffix.count))
   }
 
   /// Deletes the models of steps from a number on, which an earlier run left.
   func removeSteps(from number: Int) {
-    for path in results where (step(of: path) ?? -1) >= number { unlink(path) }
+    for name in results where (Self.step(of: name) ?? -1) >= number { unlink("\(folder)/\(name)") }
   }
 
   private static let names: Set = [

@@ -16,7 +16,7 @@ enum Output {
 
   /// Prints the text of one JSON object. Control characters that JSON allows in its strings are written as it escapes them.
   static func json(text: String) throws {
-    try line(text.escapingControls { "\\u" + String(format: "%04x", $0) })
+    try line(text.escaping(\.isHidden) { String(format: "\\u%04x", $0.value) })
   }
 
   /// A value as JSON text with sorted keys.
@@ -83,17 +83,10 @@ enum Output {
 }
 
 extension String {
-  /// The text with its control characters, but for line breaks, made visible: names of files are anybody's to choose, and
-  /// escape sequences could rewrite what the user sees.
-  var visible: String { escapingControls { "\\u{\(String($0, radix: 16))}" } }
+  /// The text with its control characters, but for line breaks, made visible.
+  var visible: String { escaping(\.isHidden) }
+}
 
-  fileprivate func escapingControls(_ escaped: (UInt32) -> String) -> String {
-    func isControl(_ scalar: Unicode.Scalar) -> Bool {
-      scalar != "\n" && scalar.properties.generalCategory == .control
-    }
-    guard unicodeScalars.contains(where: isControl) else { return self }
-    return unicodeScalars.reduce(into: "") { text, scalar in
-      text += isControl(scalar) ? escaped(scalar.value) : String(scalar)
-    }
-  }
+extension Unicode.Scalar {
+  fileprivate var isHidden: Bool { self != "\n" && properties.generalCategory == .control }
 }

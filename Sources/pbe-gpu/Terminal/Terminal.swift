@@ -25,7 +25,7 @@ final class Terminal: @unchecked Sendable {
     lock.withLock {
       guard !isQuiet else { return }
       clearLine()
-      write("\(line)\n")
+      write("\(line.visible)\n")
     }
   }
 
@@ -83,6 +83,6 @@ struct TerminalLogHandler: LogHandler {
 
   func log(event: LogEvent) {
     let prefix = event.level >= .warning ? "\(event.level): " : ""
-    Terminal.shared.log((prefix + event.message.description).visible)
+    Terminal.shared.log(prefix + event.message.description)
   }
 }

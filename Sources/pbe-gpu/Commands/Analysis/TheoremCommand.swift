@@ -199,8 +199,10 @@ struct TheoremCommand: ParsableCommand {
       try table(linear)
     }
     if let softmax = record.softmax {
+      let classes = GaussianProblem().classes
       try Output.line(
-        "\nSoftmax regression of 10 classes (K 9), learned; tau: 5% of the images have smaller margins:")
+        "\nSoftmax regression of \(classes) classes (K \(classes - 1)), learned; tau: 5% of the images have smaller margins:"
+      )
       try Output.table(
         [["", "ACC", "ASR", "answered with the target", "u", "tau", "bound", "cosine", ""]]
           + softmax.map {

@@ -89,6 +89,7 @@ struct EraseCommand: ParsableCommand {
     // After the set: a poisoned one tells which options it is to be read with, the model only that these are wrong.
     let file = try model.load(for: test)
     let relapse = try relapseSet(set)
+    let clean = defense.usesTrainingSet ? nil : try cleanImages(set)
     let plan = defense.plan(flips: data.flips, seed: common.seed)
     let settings = ErasureSettings(
       defense: plan, model_checksum: file.state.checksum, dataset: data.dataset.rawValue,
@@ -96,11 +97,11 @@ struct EraseCommand: ParsableCommand {
       mean: file.specification.mean.nilIfEmpty, std: file.specification.deviation.nilIfEmpty,
       attack: try attackFile?.identity(),
       carries_triggers: defense.usesTrainingSet && attackFile != nil && set.carriesTriggers ? true : nil,
-      clean_fraction: defense.usesTrainingSet || clean != nil ? nil : usedFraction,
-      clean_checksum: defense.usesTrainingSet || set.poison == nil ? nil : try cleanImages(set).checksum,
+      clean_fraction: defense.usesTrainingSet || self.clean != nil ? nil : usedFraction,
+      clean_checksum: set.poison == nil ? nil : clean?.checksum,
       relapse: self.relapse,
       // Elsewhere it is the set that the defense has.
-      relapse_data_checksum: clean == nil ? nil : relapse?.images.checksum,
+      relapse_data_checksum: self.clean == nil ? nil : relapse?.images.checksum,
       precision: backend.device.precision)
     let identity = try RunIdentity(settings)
     if resume, let found = try paths.finished(identity, as: ErasureSummary.self, log) {
@@ -109,7 +110,7 @@ struct EraseCommand: ParsableCommand {
       if report { try writeReport(log) }
       return
     }
-    if case .automaticFineTuning(let aft) = plan { try aft.check(images: cleanImages(set).count) }
+    if case .automaticFineTuning(let aft) = plan { try aft.check(images: clean?.count ?? 0) }
     try paths.check(isNot: model.model)
     let weights = try file.weights(on: backend, place: model.model)
     let evaluator = try Evaluator(weights, test: test, attack: attackFile)
@@ -139,7 +140,7 @@ struct EraseCommand: ParsableCommand {
       var record = ErasureRecord(
         settings: settings, settings_checksum: identity.checksum, device: backend.device, seed: common.seed,
         model: model.model, training: set, before: before)
-      let agreement = try purify(session, plan, set, &record, log)
+      let agreement = try purify(session, plan, set, clean, &record, log)
       try session.settle()
       Terminal.shared.clear()
       try save(weights, file.specification, to: paths.model)
@@ -170,8 +171,8 @@ struct EraseCommand: ParsableCommand {
 
   /// Runs the defense; returns the agreement of each training image, where it looks at them.
   private func purify(
-    _ session: DefenseSession, _ plan: DefensePlan, _ set: TrainingSet, _ record: inout ErasureRecord,
-    _ log: Logger
+    _ session: DefenseSession, _ plan: DefensePlan, _ set: TrainingSet, _ cleanImages: LabeledImages?,
+    _ record: inout ErasureRecord, _ log: Logger
   ) throws -> [Float] {
     let backend = session.weights.backend
     let truth = set.poison
@@ -183,7 +184,9 @@ struct EraseCommand: ParsableCommand {
       return try set.onDevice(backend)
     }
     func clean(_ epochs: Int) throws -> LabeledImages {
-      let images = try cleanImages(set)
+      guard let images = cleanImages else {
+        throw PBEError(.internal, "\(defense.method.rawValue) was given no clean images")
+      }
       log.info("\(defense.method.rawValue): \(images.count) clean images, \(epochs) epochs")
       return images
     }
