@@ -1045,6 +1045,9 @@ kernel void sgd(
   parameters[i] = p - learningRate * (nesterov ? g + momentum * v : v);
 }
 
+// A moment that has decayed below the smallest normal number is nothing next to epsilon, and slow where denormal numbers are.
+float normal_or_zero(float x) { return fabs(x) < FLT_MIN ? 0 : x; }
+
 // rate = learningRate / (1 - beta1^step), correction = sqrt(1 - beta2^step)
 kernel void adam(
     global float *parameters, global const float *gradients, global float *firstMoment, global float *secondMoment,
@@ -1052,8 +1055,8 @@ kernel void adam(
   const int i = get_global_id(0);
   if (i >= count) return;
   const float p = parameters[i], g = gradients[i] + weightDecay * p;
-  const float m = beta1 * firstMoment[i] + (1 - beta1) * g;
-  const float v = beta2 * secondMoment[i] + (1 - beta2) * g * g;
+  const float m = normal_or_zero(beta1 * firstMoment[i] + (1 - beta1) * g);
+  const float v = normal_or_zero(beta2 * secondMoment[i] + (1 - beta2) * g * g);
   firstMoment[i] = m;
   secondMoment[i] = v;
   parameters[i] = p - rate * m / (sqrt(v) / correction + epsilon);

@@ -1,3 +1,5 @@
+#include <float.h>
+
 #include "cpu_kernels.h"
 #include "cpu_vector.h"
 
@@ -90,14 +92,19 @@ CLONES void pbe_sgd(float *restrict p, const float *restrict g, float *restrict 
   }
 }
 
+// A moment that decays below the smallest normal number would stay there for good: an element of a dead channel then costs
+// a hundred times as much as another one. Next to epsilon it is nothing.
+static inline float normal_or_zero(float x) { return fabsf(x) < FLT_MIN ? 0.0f : x; }
+
 CLONES void pbe_adam(float *restrict p, const float *restrict g, float *restrict m, float *restrict v, float rate,
                      float beta1, float beta2, float epsilon, float decay, uint32_t step, ptrdiff_t count) {
   float first = (float)(1.0 - pow(beta1, step)), root = (float)sqrt(1.0 - pow(beta2, step));
   for (ptrdiff_t i = 0; i < count; i++) {
     float gradient = g[i] + decay * p[i];
-    m[i] = beta1 * m[i] + (1.0f - beta1) * gradient;
-    v[i] = beta2 * v[i] + (1.0f - beta2) * gradient * gradient;
-    p[i] -= rate / first * m[i] / (sqrtf(v[i]) / root + epsilon);
+    m[i] = normal_or_zero(beta1 * m[i] + (1.0f - beta1) * gradient);
+    v[i] = normal_or_zero(beta2 * v[i] + (1.0f - beta2) * gradient * gradient);
+    // sqrtf may set errno, which keeps a loop from being vectorized.
+    p[i] -= rate / first * m[i] / (__builtin_elementwise_sqrt(v[i]) / root + epsilon);
   }
 }
 
