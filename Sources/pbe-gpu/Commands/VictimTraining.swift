@@ -25,7 +25,7 @@ enum VictimTraining {
     attack = file
     return try DynamicTrainer(
       weights, generators: generators, training: training, poison: poison, settings: settings,
-      maskEpochs: maskEpochs, diversityWeight: dynamic.diversity)
+      maskEpochs: maskEpochs, diversityWeight: dynamic.diversity, generatorRate: dynamic.rate)
   }
 
   /// Throws `cannotCreate` when ``save(_:in:provenance:)`` would write over what `poison` wrote into the folder.

@@ -15,7 +15,9 @@ extension DeviceTests {
       let trainer: DynamicTrainer
       let poison: PoisonedSet
 
-      init(on backend: any Backend, maskEpochs: Int = 2, augments: Bool = true) throws {
+      init(on backend: any Backend, maskEpochs: Int = 2, augments: Bool = true, rate: Float = 0.01)
+        throws
+      {
         images = try barImages(96, seed: 4)
         let attack = Dynamic(width: 4)
         poison = try PoisonedSet(images, AttackFile(attack, target: 1, poisonRate: 0.25))
@@ -33,7 +35,7 @@ extension DeviceTests {
         settings.augmentation = augments ? Augmentation(flips: true) : nil
         trainer = try DynamicTrainer(
           weights, generators: generators, training: images, poison: poison, settings: settings,
-          maskEpochs: maskEpochs)
+          maskEpochs: maskEpochs, generatorRate: rate)
       }
 
       func prepare(stoppingAt limit: Int = .max) throws {
@@ -92,6 +94,22 @@ extension DeviceTests {
       _ = try victim.epoch()
       let end = try trained()
       #expect(end[0] != middle[0] && end[1] != middle[1] && end[2] == middle[2])
+    }
+
+    /// The first update of Adam is as long as the learning rate, whatever the gradient.
+    @Test(arguments: [Float(0.01), 0.001])
+    func generatorRateIsTheFirstUpdate(_ rate: Float) throws {
+      let victim = try Victim(on: TestDevices.cpu, maskEpochs: 1, rate: rate)
+      let backend = TestDevices.cpu
+      func longestUpdate(of network: Weights, by step: () throws -> Void) throws -> Float {
+        let before: [Float] = try backend.read(network.trained)
+        #expect(throws: Stop.self) { try step() }
+        return zip(before, try backend.read(network.trained) as [Float]).map { abs($0 - $1) }.max() ?? 0
+      }
+      let mask = try longestUpdate(of: victim.generators.mask) { try victim.prepare(stoppingAt: 1) }
+      try victim.prepare()
+      let pattern = try longestUpdate(of: victim.generators.pattern) { _ = try victim.epoch(stoppingAt: 1) }
+      #expect(abs(mask / rate - 1) < 1e-3 && abs(pattern / rate - 1) < 1e-3, "\(mask), \(pattern)")
     }
 
     /// Stopped in the middle of an epoch of either stage and resumed, the result has the same bits.
@@ -216,6 +234,7 @@ extension DeviceTests {
       expectBadData(Dynamic(generators: path, width: 4, levels: 1))
       expectBadData(Dynamic(generators: path, width: 4, cross: -1))
       expectBadData(Dynamic(generators: path, width: 4, diversity: .nan))
+      for rate: Float in [0, 2, .nan] { expectBadData(Dynamic(generators: path, width: 4, rate: rate)) }
       let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
       for damaged in [Data(), bytes.prefix(100), bytes.dropLast(4)] {
         try damaged.write(to: URL(fileURLWithPath: path))

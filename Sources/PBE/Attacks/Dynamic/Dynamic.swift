@@ -17,6 +17,8 @@ public struct Dynamic: Attack {
   public var cross: Double
   /// The weight of the diversity loss, for images in [0, 1].
   public var diversity: Float
+  /// The generators' learning rate, before it falls.
+  public var rate: Float
   /// Generators that are on a device, while they are trained; their trigger follows the training.
   public var live: Generators?
 
@@ -24,17 +26,19 @@ public struct Dynamic: Attack {
 
   /// Creates the attack; the defaults are the official code's.
   public init(
-    generators: String? = nil, width: Int? = nil, levels: Int? = nil, cross: Double = 1, diversity: Float = 1
+    generators: String? = nil, width: Int? = nil, levels: Int? = nil, cross: Double = 1, diversity: Float = 1,
+    rate: Float = 0.01
   ) {
     self.generators = generators
     self.width = width
     self.levels = levels
     self.cross = cross
     self.diversity = diversity
+    self.rate = rate
   }
 
   private enum CodingKeys: String, CodingKey, CaseIterable {
-    case generators, width, levels, cross = "cross_ratio", diversity
+    case generators, width, levels, cross = "cross_ratio", diversity, rate = "generator_rate"
   }
 
   public static let keys = Set(CodingKeys.allCases.map(\.rawValue))
@@ -46,7 +50,8 @@ public struct Dynamic: Attack {
       width: try values.decodeIfPresent(Int.self, forKey: .width),
       levels: try values.decodeIfPresent(Int.self, forKey: .levels),
       cross: try values.decodeIfPresent(Double.self, forKey: .cross) ?? 1,
-      diversity: try values.decodeIfPresent(Float.self, forKey: .diversity) ?? 1)
+      diversity: try values.decodeIfPresent(Float.self, forKey: .diversity) ?? 1,
+      rate: try values.decodeIfPresent(Float.self, forKey: .rate) ?? 0.01)
   }
 
   public func changingFiles(_ change: (_ key: String, _ path: String) throws -> String) rethrows -> Dynamic {
@@ -61,6 +66,11 @@ public struct Dynamic: Attack {
       throw PBEError(
         .badData, "cross_ratio \(cross) or diversity \(diversity) is out of range", at: "attack dynamic",
         remedy: "use 0 to 9 and 0 to 1000")
+    }
+    guard rate > 0, rate <= 1 else {
+      throw PBEError(
+        .badData, "generator_rate \(rate) is out of range", at: "attack dynamic",
+        remedy: "use more than 0, and at most 1; 0.01 for batches of 128")
     }
     return try Generators(
       for: image, size: Generators.Size(for: image, width: width, levels: levels), on: backend)

@@ -24,6 +24,7 @@ public final class DynamicTrainer: EpochTrainer {
   /// How far it is. The steps are those of the present stage.
   public private(set) var position = Trainer.Position()
   private let maskEpochs: Int
+  private let generatorRate: Float
   private let data: DeviceImages
   let batches: RoleBatches
   private let diversityWeight: Float
@@ -43,19 +44,22 @@ public final class DynamicTrainer: EpochTrainer {
   ///   - poison: their labels and roles.
   ///   - maskEpochs: epochs of the first stage.
   ///   - diversityWeight: the weight of the diversity loss, for images in [0, 1].
+  ///   - generatorRate: the generators' learning rate, before it falls.
   public init(
     _ weights: Weights, generators: Generators, training: LabeledImages, poison: PoisonedSet,
-    settings: TrainingSettings, maskEpochs: Int, diversityWeight: Float = 1
+    settings: TrainingSettings, maskEpochs: Int, diversityWeight: Float = 1, generatorRate: Float = 0.01
   ) throws {
     let backend = weights.backend
     self.weights = weights
     self.generators = generators
     self.settings = settings
     self.maskEpochs = maskEpochs
+    self.generatorRate = generatorRate
     self.diversityWeight = diversityWeight
     batches = try RoleBatches(poison.roles, batch: settings.batch, seed: settings.seed)
     data = try DeviceImages(training, on: backend, labels: poison.labels)
-    masks = try MaskTraining(generators, data: data, settings: settings, diversityWeight: diversityWeight)
+    masks = try MaskTraining(
+      generators, data: data, settings: settings, diversityWeight: diversityWeight, rate: generatorRate)
     optimizer = try Optimizer(
       weights, momentum: settings.momentum, nesterov: settings.nesterov, weightDecay: settings.weight_decay)
     generatorOptimizer = try AdamOptimizer(generators.pattern, beta1: 0.5, beta2: 0.9)
@@ -64,8 +68,8 @@ public final class DynamicTrainer: EpochTrainer {
     diversity = try backend.makeTensor(.vector(1))
   }
 
-  /// The generators' learning rate: 0.01, and with each fall a tenth of what it was.
-  static func generatorRate(falls: Int) -> Float { (0..<falls).reduce(0.01) { rate, _ in rate / 10 } }
+  /// The learning rate after some falls: with each a tenth of what it was.
+  static func rate(_ rate: Float, falls: Int) -> Float { (0..<falls).reduce(rate) { rate, _ in rate / 10 } }
 
   /// One epoch of the first stage, or the rest of one. The learning rate falls after 40% and after 80% of the stage.
   ///
@@ -114,7 +118,7 @@ public final class DynamicTrainer: EpochTrainer {
       try backend.write([Float(0), 0], to: totals)
       try backend.write([Float(0)], to: diversity)
     }
-    let generatorRate = Self.generatorRate(falls: [2.0, 3, 4, 5].count { share >= $0 / 6 })
+    let generatorRate = Self.rate(generatorRate, falls: [2.0, 3, 4, 5].count { share >= $0 / 6 })
     var pace = QueuePace(backend)
     while position.stepsOfEpoch < batches.count {
       let step = position.stepsOfEpoch

@@ -7,6 +7,7 @@ final class MaskTraining {
   private let data: DeviceImages
   private let settings: TrainingSettings
   private let diversityWeight: Float
+  private let rate: Float
   private let rows: Tensor
   private let diversity: Tensor, density: Tensor
   private let optimizer: AdamOptimizer
@@ -16,14 +17,16 @@ final class MaskTraining {
   /// The weight of the mask's size beside that of diversity.
   static let densityWeight: Float = 100
 
-  init(_ generators: Generators, data: DeviceImages, settings: TrainingSettings, diversityWeight: Float)
-    throws
-  {
+  init(
+    _ generators: Generators, data: DeviceImages, settings: TrainingSettings, diversityWeight: Float,
+    rate: Float
+  ) throws {
     let backend = data.backend
     self.generators = generators
     self.data = data
     self.settings = settings
     self.diversityWeight = diversityWeight
+    self.rate = rate
     batch = min(settings.batch, data.count)
     rows = try backend.makeTensor(Shape(data.count, 1), type: .int32)
     diversity = try backend.makeTensor(.vector(1))
@@ -71,7 +74,7 @@ final class MaskTraining {
       try step.run(
         RunParameters(
           rowOffset: Int32(first), epoch: position.prepared, step: position.steps,
-          learningRate: DynamicTrainer.generatorRate(falls: falls)))
+          learningRate: DynamicTrainer.rate(rate, falls: falls)))
       try pace.handedOut()
       try progress(Double(position.stepsOfEpoch) / Double(batches))
     }
