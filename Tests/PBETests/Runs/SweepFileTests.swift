@@ -26,7 +26,7 @@ struct SweepFileTests {
       - {attack: none, seed: 1}
       - {dataset: gtsrb, attack: [badnet]}
     include:
-      - {dataset: gtsrb, attack: [none, badnet], seed: 2, options: {epochs: 3, nesterov: false}}
+      - {dataset: gtsrb, attack: [none, badnet], seed: 2, options: {epochs: 3, nesterov: false, parameter: [a=1, "b=${seed}"]}}
       - {dataset: cifar10, attack: none, seed: 0, options: {epochs: 30}}
     baseline: {attack: none, seed: 0}
     """
@@ -51,8 +51,8 @@ struct SweepFileTests {
       ])
     #expect(
       try arguments(5) == [
-        "--attack=badnet", "--data=D/gtsrb", "--dataset=gtsrb", "--epochs=3", "--mean=0.5,0.25", "--seed=2",
-        "--width=16",
+        "--attack=badnet", "--data=D/gtsrb", "--dataset=gtsrb", "--epochs=3", "--mean=0.5,0.25",
+        "--parameter=a=1", "--parameter=b=2", "--seed=2", "--width=16",
       ])
     let error = #expect(throws: PBEError.self) { try file.cells[0].arguments { _ in nil } }
     #expect(error?.kind == .usage && error?.description.contains("variable DATA") ?? false)

@@ -41,7 +41,9 @@ public struct SweepCell: Sendable, Equatable {
       case .text(let text):
         let value = try expanded(text, variables)
         arguments.append(key == "model" ? value : "--\(key)=\(value)")
-      case .list(let texts): arguments += try texts.map { try expanded($0, variables) }
+      case .list(let texts):
+        let prefix = key == "arguments" ? "" : "--\(key)="
+        arguments += try texts.map { prefix + (try expanded($0, variables)) }
       }
     }
     return arguments

@@ -211,7 +211,9 @@ public struct SweepFile: Sendable {
         guard !key.isEmpty, !key.hasPrefix("-"),
           key.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") })
         else { throw value.failure("is no option: write it without dashes in front") }
-        if key == "arguments" { return (key, .list(try value.elements.map { try $0.text() })) }
+        if key == "arguments" || key == "parameter" && value.isList {
+          return (key, .list(try value.elements.map { try $0.text() }))
+        }
         return (key, try value.option())
       }
     ) { $1 }

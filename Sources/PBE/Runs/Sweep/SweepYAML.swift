@@ -76,6 +76,9 @@ struct SweepYAML {
     return sequence.map { child($0, "each element") }
   }
 
+  /// Whether it is a list.
+  var isList: Bool { node.sequence != nil }
+
   /// Whether it is a mapping.
   var isMapping: Bool { node.mapping != nil }
 
@@ -108,7 +111,7 @@ public enum SweepOption: Sendable, Equatable, Codable {
   case flag(Bool)
   /// As it stands on the command line, but for variables.
   case text(String)
-  /// Arguments without an option in front.
+  /// Several: an option that is repeated, or `arguments`, without an option in front.
   case list([String])
 
   public init(from decoder: any Decoder) throws {
