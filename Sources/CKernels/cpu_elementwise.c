@@ -92,8 +92,8 @@ CLONES void pbe_sgd(float *restrict p, const float *restrict g, float *restrict 
   }
 }
 
-// A moment that decays below the smallest normal number would stay there for good: an element of a dead channel then costs
-// a hundred times as much as another one. Next to epsilon it is nothing.
+// A moment that decays below the smallest normal number would stay there for good: an element of a dead channel then takes
+// tens of times as long as another one. Next to epsilon it is nothing.
 static inline float normal_or_zero(float x) { return fabsf(x) < FLT_MIN ? 0.0f : x; }
 
 CLONES void pbe_adam(float *restrict p, const float *restrict g, float *restrict m, float *restrict v, float rate,

@@ -1,7 +1,6 @@
 import Testing
 
 @testable import Kernels
-@testable import Parity
 
 @Suite struct AdamTests {
   /// Moments of a weight that gets no gradient decay; as denormal numbers they would stay for good, and be slow.
@@ -20,8 +19,7 @@ import Testing
       .adam(
         Adam(
           parameters: program.bind(parameters), gradients: program.bind(gradients),
-          firstMoment: program.bind(first),
-          secondMoment: program.bind(second), beta1: 0.5, beta2: 0.75)))
+          firstMoment: program.bind(first), secondMoment: program.bind(second), beta1: 0.5, beta2: 0.75)))
     try backend.compile([program])[0].run(RunParameters(step: 1, learningRate: 0.25))
     #expect(try backend.read(first) as [Float] == [0, 0, least, 0.5])
     #expect(try backend.read(second) as [Float] == [0, 0, 1.5 * least, 0.25])

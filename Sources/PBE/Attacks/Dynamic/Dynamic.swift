@@ -45,13 +45,14 @@ public struct Dynamic: Attack {
 
   public init(from decoder: any Decoder) throws {
     let values = try decoder.container(keyedBy: CodingKeys.self)
+    let official = Dynamic()
     self.init(
       generators: try values.decodeIfPresent(String.self, forKey: .generators),
       width: try values.decodeIfPresent(Int.self, forKey: .width),
       levels: try values.decodeIfPresent(Int.self, forKey: .levels),
-      cross: try values.decodeIfPresent(Double.self, forKey: .cross) ?? 1,
-      diversity: try values.decodeIfPresent(Float.self, forKey: .diversity) ?? 1,
-      rate: try values.decodeIfPresent(Float.self, forKey: .rate) ?? 0.01)
+      cross: try values.decodeIfPresent(Double.self, forKey: .cross) ?? official.cross,
+      diversity: try values.decodeIfPresent(Float.self, forKey: .diversity) ?? official.diversity,
+      rate: try values.decodeIfPresent(Float.self, forKey: .rate) ?? official.rate)
   }
 
   public func changingFiles(_ change: (_ key: String, _ path: String) throws -> String) rethrows -> Dynamic {
@@ -70,7 +71,7 @@ public struct Dynamic: Attack {
     guard rate > 0, rate <= 1 else {
       throw PBEError(
         .badData, "generator_rate \(rate) is out of range", at: "attack dynamic",
-        remedy: "use more than 0, and at most 1; 0.01 for batches of 128")
+        remedy: "use more than 0, and at most 1; the official code's is 0.01")
     }
     return try Generators(
       for: image, size: Generators.Size(for: image, width: width, levels: levels), on: backend)

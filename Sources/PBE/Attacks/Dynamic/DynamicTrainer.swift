@@ -47,7 +47,8 @@ public final class DynamicTrainer: EpochTrainer {
   ///   - generatorRate: the generators' learning rate, before it falls.
   public init(
     _ weights: Weights, generators: Generators, training: LabeledImages, poison: PoisonedSet,
-    settings: TrainingSettings, maskEpochs: Int, diversityWeight: Float = 1, generatorRate: Float = 0.01
+    settings: TrainingSettings, maskEpochs: Int, diversityWeight: Float = Dynamic().diversity,
+    generatorRate: Float = Dynamic().rate
   ) throws {
     let backend = weights.backend
     self.weights = weights

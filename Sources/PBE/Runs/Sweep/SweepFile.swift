@@ -211,6 +211,7 @@ public struct SweepFile: Sendable {
         guard !key.isEmpty, !key.hasPrefix("-"),
           key.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") })
         else { throw value.failure("is no option: write it without dashes in front") }
+        // Commands take lists with commas, but for these; a single parameter stays the text that kept records have.
         if key == "arguments" || key == "parameter" && value.isList {
           return (key, .list(try value.elements.map { try $0.text() }))
         }
