@@ -143,7 +143,6 @@ extension CommandTests {
         try Program.succeed(infect("o", more + ["--stop-at", "1,0"])).error.contains("the run is finished"))
     }
 
-    /// What can't be read tells of no finished run.
     /// With `--clean`, the defense has other images than the relapse.
     @Test func relapseOnOtherImages() throws {
       let other = try Folder()
@@ -161,15 +160,32 @@ extension CommandTests {
       try Program.fail(64, ["report.json", "other options or data"], erase(other.path) + ["--resume"])
     }
 
-    @Test func damagedRecord() throws {
+    /// What can't be read tells of no finished run.
+    @Test(arguments: ["infect.json", "model.safetensors"]) func damaged(_ name: String) throws {
       let options = ["--epochs", "1"]
       _ = try Program.succeed(infect("o", options))
       let model = folder.bytes("o/model.safetensors")
-      try folder.write("o/infect.json", String(folder.text("o/infect.json").dropLast(5)))
+      try folder.write("o/\(name)", Array(folder.data("o/\(name)").dropLast(5)))
       let again = try Program.succeed(infect("o", options + ["--resume"]))
-      #expect(again.error.contains("infect.json is damaged") && again.error.contains("epoch 1/1"))
+      #expect(again.error.contains("\(name) is damaged") && again.error.contains("epoch 1/1"))
       _ = try again.json()
       #expect(folder.bytes("o/model.safetensors") == model)
+    }
+
+    /// Nor does a record whose table is gone.
+    @Test func missingTable() throws {
+      let arguments =
+        ["erase", victim.model] + victim.data + [
+          "--attack", victim.attack, "--batch", "2", "--without", "progression", "--learning-rate", "0.002",
+          "--device", "cpu", "--json", "--output", folder["t"],
+        ]
+      _ = try Program.succeed(arguments)
+      let table = folder.bytes("t/agreement.csv")
+      unlink(folder["t/agreement.csv"])
+      try Program.fail(64, ["other options"], arguments + ["--seed", "1", "--resume"])
+      #expect(
+        try Program.succeed(arguments + ["--resume"]).error.contains("agreement.csv is missing"))
+      #expect(folder.bytes("t/agreement.csv") == table)
     }
 
     /// A picture counts by what is in it, wherever it lies.

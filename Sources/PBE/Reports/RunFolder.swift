@@ -46,7 +46,7 @@ struct RunFolder: Sendable {
     readRecord()
     readCheckpoint()
     attack = part("attack.json") { try StrictJSON.read($0, limit: PoisonRecord.largestFile) }
-    agreement = part("agreement.csv") { try AgreementTable.read($0) }
+    agreement = part(AgreementTable.name) { try AgreementTable.read($0) }
     model = part("model.safetensors") { try Checkpoint.load($0).metadata }
     inspection = part("inspection.json") { try StrictJSON.read($0) }
     if inspection != nil, inspectedModels.isEmpty { problems.append("inspection.json holds no findings") }

@@ -6,6 +6,9 @@ import Kernels
 /// the steps (from 0) that fine-tuned on the image with its label; `probability` and `suggested` are ``Identification``'s, and
 /// `answer` is the purified model's.
 public enum AgreementTable {
+  /// Its name in a run's folder.
+  public static let name = "agreement.csv"
+
   /// One training image.
   public struct Row: Sendable, Equatable {
     /// In the order of the training set, from 0.

@@ -12,10 +12,13 @@ protocol RunRecord: Decodable {
 /// The files in the output folder of a run that can go on after an interruption.
 struct RunFiles {
   let folder: String, model: String, record: String, checkpoint: String
+  /// What is there besides the model and the record, when the run is finished.
+  private let others: [String]
 
-  /// Those in `folder`; `record` is the name of the one that tells how the run went.
-  init(_ folder: String, record name: String) {
+  /// Those in `folder`; `record` is the name of the one that tells how the run went, `others` those of more that it leaves.
+  init(_ folder: String, record name: String, others: [String] = []) {
     self.folder = folder
+    self.others = others.map { "\(folder)/\($0)" }
     model = "\(folder)/model.safetensors"
     record = "\(folder)/\(name)"
     checkpoint = "\(folder)/checkpoint.safetensors"
@@ -37,6 +40,10 @@ struct RunFiles {
         .usage, "the run that is finished here had other options or data", at: record,
         remedy: "give the same, choose another --output, or leave --resume away to replace it")
     }
+    if let damage {
+      log.warning("\(damage): the run is not taken for finished")
+      return nil
+    }
     return (found, String(decoding: bytes, as: UTF8.self))
   }
 
@@ -44,10 +51,18 @@ struct RunFiles {
     try? JSONDecoder().decode(type, from: Data(bytes))
   }
 
+  /// What is wrong with the files that a finished run leaves beside its record; `nil` for nothing.
+  private var damage: String? {
+    if let missing = ([model] + others).first(where: { !InputFile.exists($0) }) {
+      return "\(missing) is missing"
+    }
+    return (try? Checkpoint.load(model)) == nil ? "\(model) is damaged" : nil
+  }
+
   /// Whether the run with this checksum has written all its files.
   private func isFinished(_ checksum: String) -> Bool {
     struct Whose: RunRecord { var settings_checksum: String }
-    guard InputFile.exists(model), let bytes = try? InputFile.read(record, limit: 1 << 28, remedy: "") else {
+    guard let bytes = try? InputFile.read(record, limit: 1 << 28, remedy: ""), damage == nil else {
       return false
     }
     return Self.decode(Whose.self, bytes)?.settings_checksum == checksum
@@ -125,7 +140,7 @@ struct RunFiles {
   }
 
   private static let names: Set = [
-    "model.safetensors", "infect.json", "report.json", "report.html", "agreement.csv", "sheets.json",
+    "model.safetensors", "infect.json", "report.json", "report.html", AgreementTable.name, "sheets.json",
   ]
 
   /// What to do after an interruption of the training, which leaves a checkpoint.

@@ -209,7 +209,7 @@ struct EraseCommand: ParsableCommand {
     record.steps = outcome.steps
     record.identification = outcome.identification?.report(truth?.isPoisoned)
     try AgreementTable.write(
-      outcome, labels: labels, isPoisoned: truth?.isPoisoned, to: "\(output)/agreement.csv")
+      outcome, labels: labels, isPoisoned: truth?.isPoisoned, to: "\(output)/\(AgreementTable.name)")
     return outcome.agreement
   }
 
@@ -321,7 +321,10 @@ struct EraseCommand: ParsableCommand {
     return observer
   }
 
-  private var files: RunFiles { RunFiles(output, record: "report.json") }
+  private var files: RunFiles {
+    RunFiles(
+      output, record: "report.json", others: defense.usesTrainingSet ? [AgreementTable.name] : [])
+  }
 
   private func save(_ weights: Weights, _ specification: NetworkSpecification, to path: String) throws {
     try ModelFile.save(
