@@ -37,19 +37,31 @@ CLONES void pbe_pool_gradient(const float *dy, const float *x, const pbe_pool_sh
           }
         continue;
       }
-      for (ptrdiff_t c = 0; c < channels; c++) {
-        float best = -INFINITY;
-        ptrdiff_t at = -1;
+      // Which tap is the largest, for several channels at once.
+      enum { LANES = 64 };
+      for (ptrdiff_t first = 0; first < channels; first += LANES) {
+        const ptrdiff_t lanes = channels - first < LANES ? channels - first : LANES;
+        float best[LANES];
+        int32_t taps[LANES];
+        int32_t tap = 0;
+        for (ptrdiff_t c = 0; c < lanes; c++) best[c] = 0, taps[c] = -1;
         for (ptrdiff_t r = 0; r < s->kernel_height; r++)
-          for (ptrdiff_t q = 0; q < s->kernel_width; q++) {
+          for (ptrdiff_t q = 0; q < s->kernel_width; q++, tap++) {
             if (top + r < 0 || top + r >= s->height || left + q < 0 || left + q >= s->width) continue;
-            ptrdiff_t here = ((top + r) * s->width + left + q) * channels + c;
-            if (at < 0 || x[here] > best) {
-              best = x[here];
-              at = here;
+            const float *from = x + ((top + r) * s->width + left + q) * channels + first;
+            for (ptrdiff_t c = 0; c < lanes; c++) {
+              const int larger = taps[c] < 0 || from[c] > best[c];
+              best[c] = larger ? from[c] : best[c];
+              taps[c] = larger ? tap : taps[c];
             }
           }
-        if (at >= 0) dx[at] += dy[c];
+        tap = 0;
+        for (ptrdiff_t r = 0; r < s->kernel_height; r++)
+          for (ptrdiff_t q = 0; q < s->kernel_width; q++, tap++) {
+            if (top + r < 0 || top + r >= s->height || left + q < 0 || left + q >= s->width) continue;
+            float *to = dx + ((top + r) * s->width + left + q) * channels + first;
+            for (ptrdiff_t c = 0; c < lanes; c++) to[c] += taps[c] == tap ? dy[first + c] : 0.0f;
+          }
       }
     }
 }
