@@ -27,27 +27,29 @@ CLONES void pbe_pool_gradient(const float *dy, const float *x, const pbe_pool_sh
   const float share = 1.0f / (float)(s->kernel_height * s->kernel_width);
   for (ptrdiff_t i = 0; i < s->output_height; i++)
     for (ptrdiff_t j = 0; j < s->output_width; j++, dy += channels) {
-      ptrdiff_t top = i * s->stride - s->padding, left = j * s->stride - s->padding;
+      // The taps that meet the image.
+      const ptrdiff_t top = i * s->stride - s->padding, left = j * s->stride - s->padding;
+      const ptrdiff_t first_row = top < 0 ? -top : 0, first_column = left < 0 ? -left : 0;
+      const ptrdiff_t rows = s->kernel_height < s->height - top ? s->kernel_height : s->height - top;
+      const ptrdiff_t columns = s->kernel_width < s->width - left ? s->kernel_width : s->width - left;
       if (s->average) {
-        for (ptrdiff_t r = 0; r < s->kernel_height; r++)
-          for (ptrdiff_t q = 0; q < s->kernel_width; q++) {
-            if (top + r < 0 || top + r >= s->height || left + q < 0 || left + q >= s->width) continue;
+        for (ptrdiff_t r = first_row; r < rows; r++)
+          for (ptrdiff_t q = first_column; q < columns; q++) {
             float *to = dx + ((top + r) * s->width + left + q) * channels;
             for (ptrdiff_t c = 0; c < channels; c++) to[c] += share * dy[c];
           }
         continue;
       }
-      // Which tap is the largest, for several channels at once.
+      // Where the largest pixel is, for several channels at once.
       enum { LANES = 64 };
       for (ptrdiff_t first = 0; first < channels; first += LANES) {
         const ptrdiff_t lanes = channels - first < LANES ? channels - first : LANES;
         float best[LANES];
         int32_t taps[LANES];
-        int32_t tap = 0;
         for (ptrdiff_t c = 0; c < lanes; c++) best[c] = 0, taps[c] = -1;
-        for (ptrdiff_t r = 0; r < s->kernel_height; r++)
-          for (ptrdiff_t q = 0; q < s->kernel_width; q++, tap++) {
-            if (top + r < 0 || top + r >= s->height || left + q < 0 || left + q >= s->width) continue;
+        for (ptrdiff_t r = first_row; r < rows; r++)
+          for (ptrdiff_t q = first_column; q < columns; q++) {
+            const int32_t tap = (int32_t)(r * s->kernel_width + q);
             const float *from = x + ((top + r) * s->width + left + q) * channels + first;
             for (ptrdiff_t c = 0; c < lanes; c++) {
               const int larger = taps[c] < 0 || from[c] > best[c];
@@ -55,10 +57,9 @@ CLONES void pbe_pool_gradient(const float *dy, const float *x, const pbe_pool_sh
               taps[c] = larger ? tap : taps[c];
             }
           }
-        tap = 0;
-        for (ptrdiff_t r = 0; r < s->kernel_height; r++)
-          for (ptrdiff_t q = 0; q < s->kernel_width; q++, tap++) {
-            if (top + r < 0 || top + r >= s->height || left + q < 0 || left + q >= s->width) continue;
+        for (ptrdiff_t r = first_row; r < rows; r++)
+          for (ptrdiff_t q = first_column; q < columns; q++) {
+            const int32_t tap = (int32_t)(r * s->kernel_width + q);
             float *to = dx + ((top + r) * s->width + left + q) * channels + first;
             for (ptrdiff_t c = 0; c < lanes; c++) to[c] += taps[c] == tap ? dy[first + c] : 0.0f;
           }
