@@ -403,29 +403,6 @@ extension DeviceTests {
       #expect(try close(scores([]), whole) && close(scores([1]), others) && !close(whole, others))
     }
 
-    /// A witness that has learned the trigger again, here by force, does no harm: what was found before is taught with the
-    /// first witness's answers.
-    @Test func witnessThatRelapses() throws {
-      let victim = try Victim(
-        on: TestDevices.cpu, .preactresnet18, width: 2, size: 28, images: 2000, classes: 14)
-      try victim.train(epochs: 5)
-      let infected = try Weights(victim.weights.graph, on: TestDevices.cpu)
-      try infected.copy(from: victim.weights)
-      var observer = DefenseObserver()
-      observer.finished = { _ in try victim.metrics() }
-      observer.progress = { what, _ in
-        if what.hasPrefix("step 2/4") { try victim.weights.copy(from: infected) }
-      }
-      let outcome = try automatic.run(
-        DefenseSession(victim.weights, observer: observer), training: victim.images,
-        labels: victim.poison.labels, isPoisoned: victim.poison.isPoisoned)
-      let asr = outcome.steps.map { $0.metrics?.asr ?? -1 }
-      let found = outcome.steps.map { $0.identification?.suggested ?? 0 }
-      #expect(asr[0] < 0.1 && asr[1] > 0.9 && asr[2] < 0.1 && asr[3] < 0.1)
-      #expect(found[0] > 390 && found[1] == found[0])
-      #expect(outcome.steps[2].relabelled ?? 0 > 300)
-    }
-
     /// Each part of the recipe can be left out, and changes what it is said to change.
     @Test func partsOfAutomaticErasing() throws {
       func steps(_ without: [AutomaticErasing.Part]) throws -> [StepReport] {
