@@ -13,7 +13,7 @@ extension DeviceTests {
 
       init(
         on backend: any Backend, _ architecture: Architecture = .mnistNet, width: Int = 8, size: Int = 12,
-        images count: Int = 400, classes: Int = 4
+        images count: Int = 400, classes: Int = 4, seed: UInt64 = 7
       ) throws {
         training = try barImages(count, classes: classes, size: size, seed: 1)
         test = try barImages(120, classes: classes, size: size, seed: 2)
@@ -29,7 +29,7 @@ extension DeviceTests {
           )
           .graph(),
           on: backend)
-        try weights.initialise(seed: 7)
+        try weights.initialise(seed: seed)
       }
 
       @discardableResult
@@ -401,6 +401,48 @@ extension DeviceTests {
         try AgreementPlan(tables[0], tables[1], classes: 3, without: without, on: backend).run()
       }
       #expect(try close(scores([]), whole) && close(scores([1]), others) && !close(whole, others))
+    }
+
+    /// A witness that has learned the trigger again, here by force, does no harm: what was found before is taught with the
+    /// first witness's answers.
+    @Test func witnessThatRelapses() throws {
+      // Bars are so much alike that a label may fall apart by what its images show. That depends on rounding: hence the choice.
+      func isSplitByTrigger(_ victim: Victim) throws -> Bool {
+        let poison = victim.poison
+        let session = try DefenseSession(victim.weights, observer: DefenseObserver())
+        let infected = try TrainingSetAssessment(
+          session, training: victim.images, labels: poison.labels, isPoisoned: nil
+        ).infected
+        let splits = LabelSplit.all(infected, poison.labels)
+        guard splits.map(\.label) == [1] else { return false }
+        let sides = zip(splits[0].images, splits[0].logOdds).map { poison.isPoisoned[$0] == ($1 > 0) }
+        return Set(sides).count == 1
+      }
+      var chosen: Victim?
+      for seed: UInt64 in 7..<19 where chosen == nil {
+        let victim = try Victim(
+          on: TestDevices.cpu, .preactresnet18, width: 2, size: 28, images: 2000, classes: 10, seed: seed)
+        try victim.train(epochs: 8)
+        if try isSplitByTrigger(victim) { chosen = victim }
+      }
+      let victim = try #require(chosen)
+      let infected = try Weights(victim.weights.graph, on: TestDevices.cpu)
+      try infected.copy(from: victim.weights)
+      var observer = DefenseObserver()
+      observer.finished = { _ in try victim.metrics() }
+      observer.progress = { what, _ in
+        if what.hasPrefix("step 2/4") { try victim.weights.copy(from: infected) }
+      }
+      let outcome = try automatic.run(
+        DefenseSession(victim.weights, observer: observer), training: victim.images,
+        labels: victim.poison.labels, isPoisoned: victim.poison.isPoisoned)
+      let asr = outcome.steps.map { $0.metrics?.asr ?? -1 }
+      let found = outcome.steps.map { $0.identification?.suggested ?? 0 }
+      #expect(asr[0] < 0.1 && asr[1] > 0.9)
+      #expect(found[0] > 390 && found[1] == found[0])
+      try #require(outcome.steps.count == 4)
+      #expect(asr[2] < 0.1 && asr[3] < 0.1)
+      #expect(outcome.steps[2].relabelled ?? 0 > 300)
     }
 
     /// Each part of the recipe can be left out, and changes what it is said to change.
