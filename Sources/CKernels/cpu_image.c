@@ -1,17 +1,30 @@
 #include "cpu_kernels.h"
 #include "cpu_vector.h"
 
+// Where an output looks: its first tap's place in the image, and the taps that meet the image.
+typedef struct {
+  ptrdiff_t top, left, first_row, end_row, first_column, end_column;
+} window;
+
+INLINE window pool_window(const pbe_pool_shape *s, ptrdiff_t i, ptrdiff_t j) {
+  window w = {.top = i * s->stride - s->padding, .left = j * s->stride - s->padding};
+  w.first_row = w.top < 0 ? -w.top : 0;
+  w.first_column = w.left < 0 ? -w.left : 0;
+  w.end_row = s->kernel_height < s->height - w.top ? s->kernel_height : s->height - w.top;
+  w.end_column = s->kernel_width < s->width - w.left ? s->kernel_width : s->width - w.left;
+  return w;
+}
+
 CLONES void pbe_pool(const float *x, const pbe_pool_shape *s, float *y) {
   const ptrdiff_t channels = s->channels;
   const float share = 1.0f / (float)(s->kernel_height * s->kernel_width);
   for (ptrdiff_t i = 0; i < s->output_height; i++)
     for (ptrdiff_t j = 0; j < s->output_width; j++, y += channels) {
       for (ptrdiff_t c = 0; c < channels; c++) y[c] = s->average ? 0 : -INFINITY;
-      for (ptrdiff_t r = 0; r < s->kernel_height; r++)
-        for (ptrdiff_t q = 0; q < s->kernel_width; q++) {
-          ptrdiff_t row = i * s->stride - s->padding + r, column = j * s->stride - s->padding + q;
-          if (row < 0 || row >= s->height || column < 0 || column >= s->width) continue;
-          const float *from = x + (row * s->width + column) * channels;
+      const window w = pool_window(s, i, j);
+      for (ptrdiff_t r = w.first_row; r < w.end_row; r++)
+        for (ptrdiff_t q = w.first_column; q < w.end_column; q++) {
+          const float *from = x + ((w.top + r) * s->width + w.left + q) * channels;
           if (s->average)
             for (ptrdiff_t c = 0; c < channels; c++) y[c] += from[c];
           else
@@ -27,15 +40,11 @@ CLONES void pbe_pool_gradient(const float *dy, const float *x, const pbe_pool_sh
   const float share = 1.0f / (float)(s->kernel_height * s->kernel_width);
   for (ptrdiff_t i = 0; i < s->output_height; i++)
     for (ptrdiff_t j = 0; j < s->output_width; j++, dy += channels) {
-      // The taps that meet the image.
-      const ptrdiff_t top = i * s->stride - s->padding, left = j * s->stride - s->padding;
-      const ptrdiff_t first_row = top < 0 ? -top : 0, first_column = left < 0 ? -left : 0;
-      const ptrdiff_t rows = s->kernel_height < s->height - top ? s->kernel_height : s->height - top;
-      const ptrdiff_t columns = s->kernel_width < s->width - left ? s->kernel_width : s->width - left;
+      const window w = pool_window(s, i, j);
       if (s->average) {
-        for (ptrdiff_t r = first_row; r < rows; r++)
-          for (ptrdiff_t q = first_column; q < columns; q++) {
-            float *to = dx + ((top + r) * s->width + left + q) * channels;
+        for (ptrdiff_t r = w.first_row; r < w.end_row; r++)
+          for (ptrdiff_t q = w.first_column; q < w.end_column; q++) {
+            float *to = dx + ((w.top + r) * s->width + w.left + q) * channels;
             for (ptrdiff_t c = 0; c < channels; c++) to[c] += share * dy[c];
           }
         continue;
@@ -47,20 +56,20 @@ CLONES void pbe_pool_gradient(const float *dy, const float *x, const pbe_pool_sh
         float best[LANES];
         int32_t taps[LANES];
         for (ptrdiff_t c = 0; c < lanes; c++) best[c] = 0, taps[c] = -1;
-        for (ptrdiff_t r = first_row; r < rows; r++)
-          for (ptrdiff_t q = first_column; q < columns; q++) {
+        for (ptrdiff_t r = w.first_row; r < w.end_row; r++)
+          for (ptrdiff_t q = w.first_column; q < w.end_column; q++) {
             const int32_t tap = (int32_t)(r * s->kernel_width + q);
-            const float *from = x + ((top + r) * s->width + left + q) * channels + first;
+            const float *from = x + ((w.top + r) * s->width + w.left + q) * channels + first;
             for (ptrdiff_t c = 0; c < lanes; c++) {
               const int larger = taps[c] < 0 || from[c] > best[c];
               best[c] = larger ? from[c] : best[c];
               taps[c] = larger ? tap : taps[c];
             }
           }
-        for (ptrdiff_t r = first_row; r < rows; r++)
-          for (ptrdiff_t q = first_column; q < columns; q++) {
+        for (ptrdiff_t r = w.first_row; r < w.end_row; r++)
+          for (ptrdiff_t q = w.first_column; q < w.end_column; q++) {
             const int32_t tap = (int32_t)(r * s->kernel_width + q);
-            float *to = dx + ((top + r) * s->width + left + q) * channels + first;
+            float *to = dx + ((w.top + r) * s->width + w.left + q) * channels + first;
             for (ptrdiff_t c = 0; c < lanes; c++) to[c] += taps[c] == tap ? dy[first + c] : 0.0f;
           }
       }
