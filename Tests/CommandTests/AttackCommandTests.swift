@@ -40,6 +40,7 @@ extension CommandTests {
       for (code, options, parts) in [
         (Int32(65), ["sig", "--parameter", "label=clean", "--poison-rate", "0.2"], ["80", "40", "class 3"]),
         (65, ["wanet", "--poison-rate", "0.4"], ["160", "400"]),
+        (65, ["wanet", "--parameter", "cross_ratio=-1"], ["cross_ratio", "-1.0", "0 or more"]),
         (65, ["badnet", "--parameter", "row=26"], ["28x28"]),
         (65, ["badnet", "--target", "10"], ["0 to 9"]),
         (64, ["blend", "--parameter", "alhpa=1"], ["alhpa", "known are alpha, pattern"]),

@@ -28,6 +28,10 @@ extension CommandTests {
         folder.results("infected") == [
           "attack.json", "generators.safetensors", "infect.json", "model.safetensors",
         ])
+      let generators = folder.bytes("infected/generators.safetensors")
+      try FileManager.default.removeItem(atPath: folder["infected/generators.safetensors"])
+      _ = try Program.succeed(infect + ["--resume", "--output", folder["infected"]])
+      #expect(folder.bytes("infected/generators.safetensors") == generators)
       let infected = try #require(record["metrics"] as? NSDictionary)
       #expect(infected["cross"] is Double)
 

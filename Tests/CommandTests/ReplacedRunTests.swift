@@ -23,9 +23,12 @@ extension CommandTests {
       let first = folder.results("o")
       #expect(first.contains("agreement.csv") && first.contains("step-3.safetensors"))
       #expect(first.contains("sheets.json") && first.contains("report.html"))
+      // A picture of the user's is none of a run's.
+      try folder.write("o/sheet-mine.png", "a picture")
       let second = try Program.succeed(victim.erase(by: "aft") + ["--output", folder["o"]])
       #expect(second.error.contains("replacing the files of an earlier run"))
-      #expect(folder.results("o") == ["model.safetensors", "report.json", "step-0.safetensors"])
+      #expect(
+        folder.results("o") == ["model.safetensors", "report.json", "sheet-mine.png", "step-0.safetensors"])
       // A page for a run that did not look at the images says so.
       let page = try Program.succeed(
         victim.erase(by: "aft") + ["--resume", "--report", "--output", folder["o"]])

@@ -41,6 +41,14 @@ extension CommandTests {
       // All is done: the record is printed once more, and nothing is trained.
       let again = try Program.succeed(infect("part", device, ["--resume"]))
       #expect(again.output == resumed.output && !again.error.contains("epoch"))
+      // A checkpoint that the process had no time to delete has nothing left to say; a file that is gone has to be made again.
+      try folder.write("part/checkpoint.safetensors", "")
+      _ = try Program.succeed(infect("part", device, ["--resume"]))
+      #expect(!folder.results("part").contains("checkpoint.safetensors"))
+      try FileManager.default.removeItem(atPath: folder["part/attack.json"])
+      let mended = try Program.succeed(infect("part", device, ["--resume"]))
+      #expect(mended.error.contains("attack.json is missing") && mended.error.contains("epoch 3/3"))
+      #expect(folder.bytes("part/attack.json") == folder.bytes("whole/attack.json"))
     }
 
     /// A device that is tuned while a run is interrupted: the run goes on with the kernels that it began with.
@@ -224,6 +232,11 @@ extension CommandTests {
       let model = folder.bytes("runs/badnet-seed0/model.safetensors")
       let again = try Program.succeed(arguments + ["--only", "*net-seed?"])
       #expect(again.error.contains("is finished") && !again.error.contains("epoch"), "\(again.error)")
+      #expect(folder.bytes("runs/badnet-seed0/model.safetensors") == model)
+      // One whose model is gone is not finished.
+      try FileManager.default.removeItem(atPath: folder["runs/badnet-seed0/model.safetensors"])
+      #expect(try states(arguments)["badnet-seed0"] == "started")
+      _ = try Program.succeed(arguments + ["--only", "badnet*"])
       #expect(folder.bytes("runs/badnet-seed0/model.safetensors") == model)
       // With a record kept, the folder may go; --remake makes it again.
       let keeping = arguments + ["--records", folder["records"], "--only", "badnet*"]

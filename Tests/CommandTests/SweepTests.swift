@@ -68,6 +68,16 @@ extension CommandTests {
       #expect(folder.names("o").isEmpty)
     }
 
+    /// `false` turns a flag off that is on where nothing is said.
+    @Test func flagsThatAreOff() throws {
+      let file = try folder.write(
+        "plan.yaml",
+        "defaults: {dataset: mnist, data: /nowhere, augment: false, nesterov: false}\naxes: {attack: [badnet]}"
+      )
+      let line = try Program.succeed(["sweep", file, "--output", folder["o"], "--dry-run"]).output
+      #expect(line.contains(" --no-augment") && !line.contains("nesterov"), "\(line)")
+    }
+
     @Test func chain() throws {
       let arguments = try plan()
       // A step's or an axis's name is no variable either.
@@ -287,6 +297,13 @@ extension CommandTests {
       try Program.fail(
         66, ["no sbatch"], arguments + ["--submit", "slurm"], environment: ["PATH": "/nowhere"])
       try Program.fail(64, ["exclude each other"], arguments + ["--write-only", "--list"])
+      // What would change nothing is refused.
+      for (words, more) in [
+        (["--report and --json"], ["--dry-run", "--json"]),
+        (["--report and --json"], ["--write-only", "--report", folder["report.md"]]),
+        (["--submit"], ["--list", "--time", "1:00"]), (["--records"], ["--list", "--remake"]),
+        (["--jobs"], ["--device", "cpu,opencl:0"]),
+      ] { try Program.fail(64, words, arguments + more) }
       try Program.fail(
         64, ["line breaks"], arguments + ["--write-only", "--output", folder["runs\nrm"]])
       // What is finished is not submitted.

@@ -72,7 +72,8 @@ public struct BadNet: Attack {
       throw PBEError(
         .badData,
         "a patch of \(pattern.count)x\(width) at row \(row), column \(column) leaves the image "
-          + "of \(image.h)x\(image.w)", at: "attack badnet", remedy: "change row and column")
+          + "of \(image.h)x\(image.w)", at: "attack badnet",
+        remedy: pattern.count > image.h || width > image.w ? "use a smaller patch" : "change row and column")
     }
     var values = [Float](repeating: 0, count: image.c * image.h * image.w)
     var mask = values

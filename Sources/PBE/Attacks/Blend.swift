@@ -34,7 +34,9 @@ public struct Blend: Attack {
 
   public func makeTrigger(image: Shape, seed: UInt64, on backend: any Backend) throws -> any Trigger {
     guard (0...1).contains(alpha) else {
-      throw PBEError(.badData, "alpha \(alpha) is not between 0 and 1", at: "attack blend, alpha")
+      throw PBEError(
+        .badData, "alpha \(alpha) is not between 0 and 1", at: "attack blend, alpha",
+        remedy: "use one that is")
     }
     let values: [Float]
     switch pattern {

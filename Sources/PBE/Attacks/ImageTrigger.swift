@@ -54,7 +54,9 @@ public struct ImageTrigger: Attack {
 
   public func makeTrigger(image shape: Shape, seed: UInt64, on backend: any Backend) throws -> any Trigger {
     guard (0...1).contains(alpha) else {
-      throw PBEError(.badData, "alpha \(alpha) is not between 0 and 1", at: "attack image, alpha")
+      throw PBEError(
+        .badData, "alpha \(alpha) is not between 0 and 1", at: "attack image, alpha",
+        remedy: "use one that is")
     }
     let pattern = try Picture.pattern(file: image, shape)
     let strength =

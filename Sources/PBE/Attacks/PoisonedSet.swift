@@ -44,8 +44,13 @@ public struct PoisonedSet: Sendable, Equatable {
           + "\(eligible.count)", at: images.name,
         remedy: "use a poison rate of at most \(Double(eligible.count) / Double(images.count))")
     }
+    guard attack.attack.crossRatio >= 0 else {
+      throw PBEError(
+        .badData, "a cross ratio of \(attack.attack.crossRatio) is none", at: "attack, cross_ratio",
+        remedy: "use 0 or more cross images per poisoned one")
+    }
     let cross = (attack.attack.crossRatio * Double(wanted)).rounded()
-    guard cross >= 0, cross <= Double(images.count - wanted) else {
+    guard cross <= Double(images.count - wanted) else {
       throw PBEError(
         .badData,
         "\(wanted) poisoned images with \(attack.attack.crossRatio) cross images each are more than the "

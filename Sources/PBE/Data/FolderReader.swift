@@ -6,10 +6,10 @@ import Kernels
 enum FolderReader {
   private static let remedy =
     "name a folder with train/CLASS/... and test/CLASS/..., or with CLASS/..., of PNG, JPEG or PPM files"
-  private static let suffixes: Set = ["png", "jpg", "jpeg", "ppm", "pgm"]
+  private static let suffixes: Set = ["png", "jpg", "jpeg", "jpe", "jfif", "ppm", "pgm"]
   /// Pictures that other programs would read here.
   private static let unreadable: Set = [
-    "webp", "bmp", "tif", "tiff", "gif", "jp2", "avif", "heic", "pbm", "pnm",
+    "webp", "bmp", "tif", "tiff", "gif", "jp2", "jxl", "avif", "heic", "heif", "svg", "psd", "pbm", "pnm",
   ]
   private static let testNames = ["test", "val"]
 
@@ -106,11 +106,14 @@ enum FolderReader {
     if !images.isEmpty,
       let other = names.first(where: {
         unreadable.contains(suffix($0)) || InputFile.isFolder(DatasetFolder.join(folder, $0))
+          || !suffixes.contains(suffix($0)) && Picture.isIn(DatasetFolder.join(folder, $0))
       })
     {
       throw PBEError(
         .badData, "beside images there is \"\(other.printable())\", which can't be read as one", at: folder,
-        remedy: "convert pictures to PNG, JPEG or PPM, and put those of folders into the class's own")
+        remedy:
+          "convert pictures to PNG, JPEG or PPM, with names that end so, and put those of folders into the class's own"
+      )
     }
     if images.isEmpty, let other = names.first {
       throw PBEError(

@@ -41,16 +41,15 @@ enum GTSRBReader {
     let images = DatasetFolder.join(root, "Final_Training/Images")
     let base = InputFile.isFolder(images) ? images : DatasetFolder.join(root, "Training")
     return try (0..<classes).flatMap { label in
-      let number = String(label)
-      let padded = String(repeating: "0", count: 5 - number.count) + number
-      let folder = DatasetFolder.join(base, padded)
+      let name = padded(label, to: 5)
+      let folder = DatasetFolder.join(base, name)
       guard InputFile.isFolder(folder) else {
         throw PBEError(
           .missingInput, "the folder of class \(label) is missing; \(classes) classes were expected",
           at: folder,
           remedy: remedy)
       }
-      return try entries(DatasetFolder.join(folder, "GT-\(padded).csv"), images: folder, label: label)
+      return try entries(DatasetFolder.join(folder, "GT-\(name).csv"), images: folder, label: label)
     }
   }
 
@@ -114,7 +113,9 @@ enum GTSRBReader {
     let bytes = try InputFile.read(path, limit: Picture.largestFile, remedy: "unpack the images again")
     let picture = try Picture(ppm: bytes, name: path)
     guard picture.channels == 3 else {
-      throw PBEError(.badData, "the image is grey; GTSRB's are RGB", at: path)
+      throw PBEError(
+        .badData, "the image is grey; GTSRB's are RGB", at: path,
+        remedy: "unpack the images again; an image folder may be grey (--dataset folder --grey)")
     }
     return picture
   }

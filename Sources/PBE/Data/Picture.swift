@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 
 /// One image as image files hold it: rows of pixels, the channels of a pixel side by side (HWC), 0...255.
@@ -50,9 +51,9 @@ public struct Picture: Sendable, Equatable {
     let bytes = try InputFile.read(path, limit: Self.largestFile, remedy: "name a PNG, JPEG or PPM file")
     if bytes.isEmpty {
       throw PBEError(.badData, "the image file is empty", at: path, remedy: "replace the file")
-    } else if bytes.starts(with: [0x89, 0x50, 0x4E, 0x47]) {
+    } else if bytes.starts(with: Self.pngStart) {
       self = try Picture(png: bytes, name: path)
-    } else if bytes.starts(with: [0xFF, 0xD8]) {
+    } else if bytes.starts(with: Self.jpegStart) {
       self = try Picture(jpeg: bytes, name: path).rgb()
     } else if bytes.starts(with: [0x50, 0x35]) || bytes.starts(with: [0x50, 0x36]) {
       self = try Picture(ppm: bytes, name: path).rgb()
@@ -60,6 +61,16 @@ public struct Picture: Sendable, Equatable {
       throw PBEError(
         .badData, "the file is neither PNG, JPEG nor binary PPM", at: path, remedy: "convert it to PNG")
     }
+  }
+
+  private static let pngStart: [UInt8] = [0x89, 0x50, 0x4E, 0x47], jpegStart: [UInt8] = [0xFF, 0xD8]
+
+  /// Whether a file begins as PNG or JPEG files do, whatever its name says; not one that can't be read.
+  static func isIn(_ path: String) -> Bool {
+    guard let file = FileHandle(forReadingAtPath: path) else { return false }
+    defer { try? file.close() }
+    let start = (try? file.read(upToCount: pngStart.count)) ?? Data()
+    return start.starts(with: pngStart) || start.starts(with: jpegStart)
   }
 
   /// The pixels channel after channel (CHW).

@@ -33,7 +33,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   public var shares = [0.7]
   /// Epochs of each step: of the witness's, then of the repair's.
   public var epochs = [4, 3, 2, 3]
-  /// The fewest batches of each step: where there are few images, it takes more epochs. Full-size data sets have more.
+  /// The fewest batches of each step: where there are few images, it takes more epochs.
   public var fewest_batches = [350, 600, 200, 300]
   /// The learning rate that each step begins with; it falls to zero along half a cosine.
   public var learning_rates: [Float] = [0.05, 0.05, 0.05, 0.03]
@@ -199,8 +199,9 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
     guard share < least_knowledge else { return }
     throw PBEError(
       .badData,
-      "the shrunk model learned the answers to \(Int(100 * share))% of \(labels.count) training images again, "
-        + "too few to tell poisoned images by", at: "step \(witnessSteps)/\(epochs.count)",
+      "of the \(known.count { $0 }) training images that the model answers as labelled the shrunk model learned "
+        + "\(Int(100 * share))% again, too few to tell poisoned images by",
+      at: "step \(witnessSteps)/\(epochs.count)",
       remedy: "use more training images, or some clean ones with --method aft")
   }
 

@@ -38,7 +38,7 @@ public struct CleanFineTuning: Sendable, Codable, Hashable {
   }
 
   /// FT-SAM (Zhu et al., "Enhancing fine-tuning based backdoor defense with sharpness-aware minimization", ICCV
-  /// 2023), with the settings of BackdoorBench.
+  /// 2023), with the settings of BackdoorBench for CIFAR-10.
   public static var ftSAM: CleanFineTuning {
     var result = fineTuning
     result.tuning.sam_radius = 2

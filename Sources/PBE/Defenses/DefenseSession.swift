@@ -33,6 +33,8 @@ public final class DefenseSession {
     /// How many trainers there have been; the last one's optimizer is in the checkpoint.
     var trainers = 0
     var seconds = 0.0
+    /// Of them, those of the epoch that has begun.
+    var secondsOfEpoch: Double?
   }
 
   /// The model: the infected one at first.
@@ -175,7 +177,7 @@ public final class DefenseSession {
       return epoch
     }
     trainer.position = position
-    let begin = clock.now
+    let (begin, before) = (clock.now, journal.secondsOfEpoch ?? 0)
     var sum = 0.0
     let result: Trainer.Epoch
     do {
@@ -188,13 +190,15 @@ public final class DefenseSession {
         })
     } catch let error as PBEError where error.kind == .interrupted {
       position = trainer.position
+      journal.secondsOfEpoch = before + (clock.now - begin).seconds
       try save()
       throw error
     }
     position = trainer.position
+    journal.secondsOfEpoch = nil
     let epoch = Epoch(
       loss: result.loss, accuracy: result.accuracy, images: result.images,
-      seconds: (clock.now - begin).seconds)
+      seconds: before + (clock.now - begin).seconds)
     note(.epoch(epoch))
     try save()
     let adversarial = (0..<steps).count(where: isAdversarial)

@@ -10,7 +10,7 @@ import Kernels
 /// and from all of labels that it knows. Where that finds nothing, a trigger may be so rare that the seeds of one such
 /// label alone tell it; or so faint in the features that it stands apart only among the images of its label. What was found
 /// counts only where it stands apart, and where the purified model disputes most of it: hard images neither stand apart nor
-/// are mostly disputed. Then what the purified model thinks of the label is one more feature, for triggers that the infected
+/// are mostly disputed. Nor does a class count that the purified model doesn't know. Then what the purified model thinks of the label is one more feature, for triggers that the infected
 /// model is less sure of.
 public struct Identification: Sendable {
   /// Groups of all images count as apart from this ``TriggerDiscriminant/separation`` on.
@@ -181,7 +181,7 @@ public struct Identification: Sendable {
     func isFound() -> Bool { best.contains { $0 > 0 } }
 
     let everywhere = TriggerSearch(
-      infected, after, images: Array(labels.indices), usesConfidences: usesConfidences)
+      infected, after, labels, images: Array(labels.indices), usesConfidences: usesConfidences)
     let starts = [seeds.firm, labels.indices.map { seeds.all[$0] && known.contains(labels[$0]) }]
     for start in starts { seek(start, among: everywhere) }
     if isFound() { return best }
@@ -194,7 +194,7 @@ public struct Identification: Sendable {
     let channels = infected.channels
     let groups = Dictionary(grouping: labels.indices) { labels[$0] }.sorted { $0.key < $1.key }
     for (_, images) in groups where images.count >= LabelSplit.imagesPerFeature * channels {
-      let search = TriggerSearch(infected, after, images: images, usesConfidences: usesConfidences)
+      let search = TriggerSearch(infected, after, labels, images: images, usesConfidences: usesConfidences)
       seek(images.map { seeds.all[$0] }, among: search) { seen in
         let others = seen.logOdds.map { $0 <= 0 }
         return seen.contrast(features: channels) >= leastContrast
@@ -232,6 +232,16 @@ struct Answers {
   let leads: [Float]
   /// The logarithm of the label's probability, at least -14.
   let confidences: [Float]
+
+  /// How many answers there would be if all were equally frequent: the exponential of their entropy.
+  static func diversity(_ answers: [Int32]) -> Double {
+    let counts = Dictionary(grouping: answers) { $0 }.values.map(\.count).sorted()
+    return exp(
+      counts.reduce(0.0) { sum, count in
+        let share = Double(count) / Double(answers.count)
+        return sum - share * log(share)
+      })
+  }
 
   /// Reads a table of logits, (images, classes), row by row.
   init(_ logits: [Float], labels: [Int32]) {

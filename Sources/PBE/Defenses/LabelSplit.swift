@@ -60,12 +60,7 @@ struct LabelSplit {
   func triggerLogOdds(_ answers: [Int32]) -> [Double]? {
     let diversities = [true, false].map { side in
       let group = images.indices.filter { (logOdds[$0] > 0) == side }
-      let counts = Dictionary(grouping: group) { answers[images[$0]] }.values.map(\.count).sorted()
-      let entropy = counts.reduce(0.0) { sum, count in
-        let share = Double(count) / Double(group.count)
-        return sum - share * log(share)
-      }
-      return exp(entropy)
+      return Answers.diversity(group.map { answers[images[$0]] })
     }
     if diversities[0] >= Self.leastDiversity * diversities[1] { return logOdds }
     return diversities[1] >= Self.leastDiversity * diversities[0] ? logOdds.map { -$0 } : nil

@@ -1,7 +1,8 @@
 import Kernels
 
 /// Trains a network on batches of a data set, on plain or on adversarial examples: gathering, trigger, augmentation,
-/// attack, forward, backward and update, all on the device. The one training loop of `infect`, AFT and PBE. Adversarial
+/// attack, forward, backward and update, all on the device. The one training loop of `infect`, AFT and PBE, but for the attack
+/// that trains its trigger (``DynamicTrainer``). Adversarial
 /// examples are PGD's, or the images of which the first half carries universal perturbations.
 public final class Trainer {
   /// What one epoch did.

@@ -15,6 +15,8 @@ enum TorchCheckpoint {
     return head.indices.contains { head[$0...].starts(with: magic) }
   }
 
+  private static let copyAgain = "the checkpoint is damaged; copy or download it again"
+
   // MARK: - PyTorch 1.6 and newer
 
   /// Reads a zip archive with the members `NAME/data.pkl` and `NAME/data/KEY`.
@@ -27,7 +29,9 @@ enum TorchCheckpoint {
         remedy: "load and save it on a little-endian machine")
     }
     guard let pickled = try archive.contents("\(root)data.pkl") else {
-      throw PBEError(.badData, "the zip archive has no \(root.printable())data.pkl", at: place)
+      throw PBEError(
+        .badData, "the zip archive has no \(root.printable())data.pkl", at: place,
+        remedy: copyAgain)
     }
     let pickle = try unpickle(Array(pickled), from: 0, place: place)
     return try TorchStateReader.read(pickle, fileSize: bytes.count, place: place) {
@@ -65,7 +69,9 @@ enum TorchCheckpoint {
   static func readOldFormat(_ bytes: [UInt8], place: String) throws -> StateDictionary {
     let first = try unpickle(bytes, from: 0, place: place)
     guard case .bigInteger(let number) = first.root, number == magic else {
-      throw PBEError(.badData, "the file does not begin with PyTorch's magic number", at: place)
+      throw PBEError(
+        .badData, "the file does not begin with PyTorch's magic number", at: place,
+        remedy: "name a PyTorch checkpoint or a .safetensors file")
     }
     let version = try unpickle(bytes, from: first.end, place: place)
     guard case .integer(1001) = version.root else {
@@ -89,20 +95,22 @@ enum TorchCheckpoint {
     _ bytes: [UInt8], _ object: Pickle, _ names: Pickle, place: String
   ) throws -> [String: ArraySlice<UInt8>] {
     guard let keys = names.elements(names.root) else {
-      throw PBEError(.badData, "the checkpoint has no list of its storages", at: place)
+      throw PBEError(.badData, "the checkpoint has no list of its storages", at: place, remedy: copyAgain)
     }
     var storages: [String: ArraySlice<UInt8>] = [:]
     var reader = ByteReader(bytes, in: names.end..<bytes.count, place: place)
     for key in keys {
       guard case .string(let name) = key, let storage = object.storages[name], storages[name] == nil else {
-        throw PBEError(.badData, "the checkpoint's list of storages names one that does not exist", at: place)
+        throw PBEError(
+          .badData, "the checkpoint's list of storages names one that does not exist", at: place,
+          remedy: copyAgain)
       }
       let count = try reader.length64()
       guard count == storage.count else {
         throw PBEError(
           .badData,
           "the storage \(name.printable()) has \(count) elements, and \(storage.count) are expected",
-          at: place, remedy: "the checkpoint is damaged; copy or download it again")
+          at: place, remedy: copyAgain)
       }
       let (size, overflow) = count.multipliedReportingOverflow(by: width(of: storage))
       storages[name] = try reader.take(overflow ? .max : size)

@@ -6,6 +6,7 @@ struct ZipDirectory {
   private let place: String
   private let range: Range<Int>
   private let count: Int
+  private static let copy = "the file is damaged; copy or download it again"
 
   /// Finds the directory; throws `PBEError(.badData)` when the archive's end is missing or contradicts
   /// itself.
@@ -30,7 +31,7 @@ struct ZipDirectory {
       throw PBEError(
         .badData,
         "the zip directory claims \(count) members in \(size) bytes at offset \(offset), which don't fit",
-        at: place, remedy: "the file is damaged; copy or download it again")
+        at: place, remedy: Self.copy)
     }
     return ZipDirectory(bytes: bytes, place: place, range: offset..<offset + size, count: count)
   }
@@ -56,11 +57,12 @@ struct ZipDirectory {
     _ = try locator.range(4)
     let start = try locator.length64()
     guard start < end else {
-      throw PBEError(.badData, "the zip64 record begins beyond the end of the archive", at: place)
+      throw PBEError(
+        .badData, "the zip64 record begins beyond the end of the archive", at: place, remedy: Self.copy)
     }
     var reader = ByteReader(bytes, in: start..<end, place: place)
     guard try reader.integer(UInt32.self) == 0x0606_4b50 else {
-      throw PBEError(.badData, "the zip64 record is not where the archive says", at: place)
+      throw PBEError(.badData, "the zip64 record is not where the archive says", at: place, remedy: Self.copy)
     }
     _ = try reader.range(28)
     return (try reader.length64(), try reader.length64(), try reader.length64())
@@ -74,7 +76,9 @@ struct ZipDirectory {
     for _ in 0..<count {
       let member = try member(&reader)
       guard members.updateValue(member, forKey: member.name) == nil else {
-        throw PBEError(.badData, "the zip archive has two members \(member.name.printable())", at: place)
+        throw PBEError(
+          .badData, "the zip archive has two members \(member.name.printable())", at: place, remedy: Self.copy
+        )
       }
       names.append(member.name)
     }
@@ -85,7 +89,7 @@ struct ZipDirectory {
     guard try reader.integer(UInt32.self) == 0x0201_4b50 else {
       throw PBEError(
         .badData, "the zip directory is damaged at offset \(reader.position - 4)", at: place,
-        remedy: "copy or download the file again")
+        remedy: Self.copy)
     }
     _ = try reader.range(4)
     let flags = try reader.integer(UInt16.self)
@@ -102,7 +106,8 @@ struct ZipDirectory {
     let name = String(decoding: try reader.take(nameLength), as: UTF8.self)
     guard name.isStreamSafe else {
       throw PBEError(
-        .badData, "a name in the zip archive has more than 30 marks in a row", at: place)
+        .badData, "a name in the zip archive has more than 30 marks in a row", at: place,
+        remedy: "load it with PyTorch and save it again")
     }
     let extra = try reader.range(extraLength)
     _ = try reader.range(commentLength)

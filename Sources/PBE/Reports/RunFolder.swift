@@ -124,6 +124,9 @@ struct RunFolder: Sendable {
       problems.append("model.safetensors is missing")
     }
     guard let record else { return }
+    if record["identification"] != nil, !InputFile.exists("\(path)/\(AgreementTable.name)") {
+      problems.append("\(AgreementTable.name) is missing")
+    }
     let expected =
       kind == .erasing
       ? ["version", "settings", "before", "after", "steps", "seconds"]

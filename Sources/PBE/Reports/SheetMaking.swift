@@ -6,6 +6,11 @@ import Kernels
 public struct SheetMaking {
   /// Images in a row.
   static let images = 10
+  /// The names of the PNG files that ``write(purified:agreement:training:to:)`` may leave.
+  public static let pictures = [testPicture] + ends.map(trainingPicture)
+  private static let testPicture = "sheet-test.png"
+  private static let ends = ["least", "most"]
+  private static func trainingPicture(_ end: String) -> String { "sheet-\(end)-agreeing.png" }
 
   private var sheet: ContactSheet
   private var description: RunSheets.Sheet
@@ -32,7 +37,7 @@ public struct SheetMaking {
       change: "change by PGD, x10")
     classes = test.classNames
     description = RunSheets.Sheet(
-      file: "sheet-test.png", title: "Test images, and what becomes of them", rows: sheet.names,
+      file: Self.testPicture, title: "Test images, and what becomes of them", rows: sheet.names,
       labels: images.labels.map(Int.init), answers: [])
     try addAnswers(of: probe, "infected")
   }
@@ -60,11 +65,9 @@ public struct SheetMaking {
     if !agreement.isEmpty {
       let data = try training()
       let order = agreement.indices.sorted { (agreement[$0], $0) < (agreement[$1], $1) }
-      let ends = [
-        ("least", Array(order.prefix(Self.images))), ("most", Array(order.suffix(Self.images).reversed())),
-      ]
-      for (end, indices) in ends {
-        let file = "sheet-\(end)-agreeing.png"
+      let chosen = [Array(order.prefix(Self.images)), order.suffix(Self.images).reversed()]
+      for (end, indices) in zip(Self.ends, chosen) {
+        let file = Self.trainingPicture(end)
         try save(ContactSheet(data, indices, name: "training images"), file, in: folder)
         record.sheets.append(
           RunSheets.Sheet(

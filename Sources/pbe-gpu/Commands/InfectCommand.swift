@@ -94,7 +94,7 @@ struct InfectCommand: ParsableCommand {
 
   func run() throws {
     try VictimTraining.checkKeepsPoison(output)
-    let paths = RunFiles(output, record: "infect.json")
+    var paths = RunFiles(output, record: "infect.json")
     let (backend, log) = try common.open(resuming: resume ? paths.checkpoint : nil)
     if attack.attack != nil { try data.refusePoisoned("leave --attack away") }
     let isPoisoned = try attack.attack == nil && data.poisonedAttack() != nil
@@ -106,6 +106,7 @@ struct InfectCommand: ParsableCommand {
     let set = try TrainingSet.load(data, attack: isPoisoned ? nil : attack.load(seed: common.seed))
     var file = set.attack
     try check(file)
+    paths.others = VictimTraining.files(of: file)
     let maskEpochs = min(maskEpochs ?? 25, epochs)
     let (training, poison, test) = (set.images, set.poison, try data.test())
     let specification = NetworkSpecification(
@@ -169,7 +170,7 @@ struct InfectCommand: ParsableCommand {
         settings_checksum: identity.checksum, images: training.count, poisoned: poison?.count ?? 0,
         cross: poison?.crossCount ?? 0,
         epochs: run.history.count, seconds: run.seconds, metrics: metrics, history: run.history)
-      paths.removeSteps(from: 0)
+      paths.removeSteps()
       try AtomicFile.write(Output.text(record) + "\n", to: paths.record)
       paths.removeCheckpoint()
       events.finished(metrics, seconds: run.seconds)

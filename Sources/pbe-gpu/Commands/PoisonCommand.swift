@@ -94,14 +94,8 @@ enum PoisonTable {
   static func text(_ files: [String], _ trueLabels: [Int32], _ poison: PoisonedSet) -> String {
     var text = "file,label,true_label,role\n"
     for (index, file) in files.enumerated() {
-      text += "\(quoted(file)),\(poison.labels[index]),\(trueLabels[index]),\(poison.roles[index])\n"
+      text += "\(file.csvField),\(poison.labels[index]),\(trueLabels[index]),\(poison.roles[index])\n"
     }
     return text
-  }
-
-  /// A field as RFC 4180 has it.
-  private static func quoted(_ field: String) -> String {
-    guard field.contains(where: { $0 == "," || $0 == "\"" || $0.isNewline }) else { return field }
-    return "\"" + field.replacingOccurrences(of: "\"", with: "\"\"") + "\""
   }
 }

@@ -13,18 +13,19 @@ protocol RunRecord: Decodable {
 struct RunFiles {
   let folder: String, model: String, record: String, checkpoint: String
   /// What is there besides the model and the record, when the run is finished.
-  private let others: [String]
+  var others: [String]
 
   /// Those in `folder`; `record` is the name of the one that tells how the run went, `others` those of more that it leaves.
   init(_ folder: String, record name: String, others: [String] = []) {
     self.folder = folder
-    self.others = others.map { "\(folder)/\($0)" }
+    self.others = others
     model = "\(folder)/model.safetensors"
     record = "\(folder)/\(name)"
     checkpoint = "\(folder)/checkpoint.safetensors"
   }
 
   /// The record of a run that has written all its files, and its text; `nil` when there is none, or none that can be read.
+  /// A checkpoint that the run still has is deleted: nothing is left to go on with.
   /// Throws `usage` when it is of another run, and as ``InputFile`` does.
   func finished<Record: RunRecord>(
     _ identity: RunIdentity, as type: Record.Type, _ log: Logger
@@ -44,6 +45,8 @@ struct RunFiles {
       log.warning("\(damage): the run is not taken for finished")
       return nil
     }
+    // The process may have been killed between its last two steps.
+    removeCheckpoint()
     return (found, String(decoding: bytes, as: UTF8.self))
   }
 
@@ -53,7 +56,7 @@ struct RunFiles {
 
   /// What is wrong with the files that a finished run leaves beside its record; `nil` for nothing.
   private var damage: String? {
-    if let missing = ([model] + others).first(where: { !InputFile.exists($0) }) {
+    if let missing = ([model] + others.map { "\(folder)/\($0)" }).first(where: { !InputFile.exists($0) }) {
       return "\(missing) is missing"
     }
     return (try? Checkpoint.load(model)) == nil ? "\(model) is damaged" : nil
@@ -123,7 +126,6 @@ struct RunFiles {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     return names.filter { name in
       Self.names.contains(name) || Self.step(of: name) != nil
-        || name.hasPrefix("sheet-") && name.hasSuffix(".png")
     }
   }
 
@@ -134,14 +136,16 @@ struct RunFiles {
     return Int(name.dropFirst(prefix.count).dropLast(suffix.count))
   }
 
-  /// Deletes the models of steps from a number on, which an earlier run left.
-  func removeSteps(from number: Int) {
-    for name in results where (Self.step(of: name) ?? -1) >= number { unlink("\(folder)/\(name)") }
+  /// Deletes the models of other steps than these, which an earlier run left.
+  func removeSteps(except steps: Set<Int> = []) {
+    for name in results where Self.step(of: name).map({ !steps.contains($0) }) ?? false {
+      unlink("\(folder)/\(name)")
+    }
   }
 
-  private static let names: Set = [
-    "model.safetensors", "infect.json", "report.json", "report.html", AgreementTable.name, "sheets.json",
-  ]
+  private static let names = Set(
+    ["model.safetensors", "infect.json", "report.json", "report.html", AgreementTable.name, "sheets.json"]
+      + SheetMaking.pictures)
 
   /// What to do after an interruption of the training, which leaves a checkpoint.
   var remedy: String { "the same command with --resume goes on from \(checkpoint)" }

@@ -31,8 +31,9 @@ struct ShowCommand: ParsableCommand {
       throw ValidationError("--images must be 1 to 256, and --scale 1 to 64")
     }
     try data.checkTestOnly()
-    guard attack.poisonRate == nil else {
-      throw ValidationError("--poison-rate is for training sets; show puts the trigger on every image")
+    guard attack.poisonRate == nil, attack.target == nil, attack.mode == nil else {
+      throw ValidationError(
+        "--target, --mode and --poison-rate are for training sets; show puts the trigger on every image")
     }
   }
 

@@ -30,7 +30,7 @@ enum VictimTraining {
 
   /// Throws `cannotCreate` when ``save(_:in:provenance:)`` would write over what `poison` wrote into the folder.
   static func checkKeepsPoison(_ folder: String) throws {
-    let path = "\(folder)/attack.json"
+    let path = "\(folder)/\(attackName)"
     guard PoisonRecord.isIn(path) else { return }
     throw PBEError(
       .cannotCreate,
@@ -38,15 +38,24 @@ enum VictimTraining {
       at: path, remedy: "choose another --output")
   }
 
+  /// The names of the files that ``save(_:in:provenance:)`` writes.
+  static func files(of attack: AttackFile?) -> [String] {
+    guard let attack else { return [] }
+    let isTrained = (attack.attack as? Dynamic).map { $0.generators == nil } ?? false
+    return [attackName] + (isTrained ? [generatorsName] : [])
+  }
+
+  private static let attackName = "attack.json", generatorsName = "generators.safetensors"
+
   /// Writes attack.json and, before it, the trigger that was trained.
   static func save(_ attack: AttackFile, in folder: String, provenance: [String: String]) throws {
     var attack = attack
     if var dynamic = attack.attack as? Dynamic, let trained = dynamic.live {
-      let generators = "\(folder)/generators.safetensors"
+      let generators = "\(folder)/\(generatorsName)"
       try trained.save(to: generators, provenance: provenance)
       dynamic.generators = generators
       attack.attack = dynamic
     }
-    try AtomicFile.write(attack.encoded(in: folder), to: "\(folder)/attack.json")
+    try AtomicFile.write(attack.encoded(in: folder), to: "\(folder)/\(attackName)")
   }
 }

@@ -31,7 +31,9 @@ struct AttackOptions: ParsableArguments {
   private func parameters() throws -> [String: String] {
     try parameter.reduce(into: [:]) { result, text in
       guard let sign = text.firstIndex(of: "="), sign > text.startIndex else {
-        throw PBEError(.usage, "\"\(text)\" is not KEY=VALUE", at: "--parameter")
+        throw PBEError(
+          .usage, "\"\(text)\" is not KEY=VALUE", at: "--parameter",
+          remedy: "see docs/attacks.md for the keys")
       }
       result[String(text[..<sign])] = String(text[text.index(after: sign)...])
     }
@@ -69,7 +71,9 @@ struct AttackOptions: ParsableArguments {
     }
     guard file.target >= 0, (0...1).contains(file.poisonRate) else {
       throw PBEError(
-        .usage, "--target must not be negative, and --poison-rate must be from 0 to 1", at: "--attack")
+        .usage, "--target must not be negative, and --poison-rate must be from 0 to 1",
+        at: "--attack \(attack)",
+        remedy: "they are \(file.target) and \(file.poisonRate)")
     }
     return file
   }

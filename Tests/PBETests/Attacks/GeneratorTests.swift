@@ -150,7 +150,7 @@ extension DeviceTests {
       }
     }
 
-    /// Half the size of the step is plain: PyTorch's initial values, and the official sizes.
+    /// The official sizes.
     @Test func officialSizes() throws {
       let cifar = Graph.pattern(for: Shape(1, 3, 32, 32), width: 32, levels: 3)
       let channels = cifar.nodes.compactMap { node in

@@ -59,6 +59,47 @@ extension DeviceTests {
       }
     }
 
+    /// In both stages of the attack whose generators are trained another device makes no more of a difference than one rounding
+    /// of the generators' initial weights. Adam divides by the gradients' size: what is rounding in a small one counts as much.
+    @Test func dynamicDriftsAsRoundingDoes() throws {
+      func losses(_ scale: Float, on backend: any Backend) throws -> (masks: [Float], steps: [Float]) {
+        let images = try Self.pictures(20 * 32)
+        let attack = Dynamic(width: 4)
+        let generators = try attack.makeGenerators(for: Shape(1, 3, 32, 32), on: backend)
+        try generators.initialise(seed: 1)
+        for part in [generators.mask, generators.pattern] {
+          try backend.write(backend.read(part.trained).map { scale * $0 }, to: part.trained)
+        }
+        let weights = try Weights(
+          NetworkSpecification(.preactresnet18, width: 4, classes: 4, channels: 3).graph(), on: backend)
+        try weights.initialise(seed: 1)
+        var settings = TrainingSettings()
+        (settings.batch, settings.augmentation) = (32, Augmentation(flips: true))
+        let trainer = try DynamicTrainer(
+          weights, generators: generators, training: images,
+          poison: PoisonedSet(images, AttackFile(attack, target: 1, poisonRate: 0.1)), settings: settings,
+          maskEpochs: 1)
+        let mask = try trainer.maskEpoch()
+        var sums: [Float] = []
+        _ = try trainer.epoch(
+          count: images.count, share: 0, learningRate: { _, _ in 0.001 },
+          progress: { _ in sums.append(try backend.read(trainer.totals)[0]) })
+        let steps = sums.indices.map { (sums[$0] - ($0 > 0 ? sums[$0 - 1] : 0)) / 32 }
+        return ([Float(mask.diversity), Float(mask.density)], steps)
+      }
+      func drift(_ a: [Float], _ b: [Float]) -> Float { zip(a, b).map { abs($0 - $1) }.max() ?? 0 }
+      let reference = try losses(1, on: TestDevices.cpu)
+      #expect(reference.steps.count >= 18 && (reference.masks + reference.steps).allSatisfy { $0 > 0 })
+      let rounded = try losses(1.0000001, on: TestDevices.cpu)
+      let rounding = (drift(rounded.masks, reference.masks), drift(rounded.steps, reference.steps))
+      #expect(rounding.0 > 0 && rounding.1 > 0)
+      for backend in TestDevices.usable.dropFirst() {
+        let other = try losses(1, on: backend)
+        #expect(drift(other.masks, reference.masks) < 3 * rounding.0)
+        #expect(drift(other.steps, reference.steps) < 3 * rounding.1)
+      }
+    }
+
     /// At a victim's rate another device makes no more of a difference than one rounding of the initial weights.
     @Test func fasterTrainingDriftsAsRoundingDoes() throws {
       let attack = try AttackFile.named("badnet", seed: 3)

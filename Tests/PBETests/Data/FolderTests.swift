@@ -104,6 +104,13 @@ import Testing
     try scratch.remove("train/new/1.webp")
     try scratch.write("train/new/notes.txt", "")
     _ = try Self.load(scratch)
+    for (name, bytes) in [("3.apng", try Self.png(1)), ("noext", [0xFF, 0xD8, 0xFF, 0xE0])] {
+      try scratch.write("train/new/\(name)", bytes)
+      expectError(.badData, "train/new", name) { _ = try Self.load(scratch) }
+      try scratch.remove("train/new/\(name)")
+    }
+    try scratch.write("train/new/4.jfif", Self.png(3))
+    #expect(Self.values(try Self.load(scratch)).contains(3))
     try scratch.write("train/new/more/3.png", Self.png(1))
     expectError(.badData, "train/new", "more") { _ = try Self.load(scratch) }
     try scratch.remove("train/new")

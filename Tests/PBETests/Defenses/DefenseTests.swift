@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 import Testing
 
@@ -159,17 +160,19 @@ extension DeviceTests {
     @Test func relapse() throws {
       let victim = try Victim(on: TestDevices.cpu)
       try victim.train(epochs: 6)
-      let clean = try barImages(200, seed: 9)
-      var defense = CleanFineTuning.fineTuning
-      defense.epochs = 1
-      _ = try defense.run(
-        DefenseSession(victim.weights, observer: DefenseObserver()),
-        clean: DeviceImages(clean, on: TestDevices.cpu), labels: clean.labels)
+      // Forgotten: with their trigger the images have their own labels.
+      let trigger = try victim.attack.makeTrigger(for: victim.training, on: TestDevices.cpu)
+      try victim.train(
+        epochs: 6,
+        on: DeviceImages(
+          victim.training, on: TestDevices.cpu, labels: victim.training.labels, roles: victim.poison.roles,
+          trigger: trigger))
       let before = try #require(try victim.metrics().asr)
+      #expect(before < 0.5)
       var relapse = Relapse()
       relapse.learning_rate = 0.05
       try relapse.run(victim.weights, training: victim.images, poison: victim.poison)
-      #expect(try #require(try victim.metrics().asr) >= before)
+      #expect(try #require(try victim.metrics().asr) > before + 0.2)
       relapse.images = 400
       #expect(victim.poison.count < 400)
       #expect {
@@ -363,6 +366,33 @@ extension DeviceTests {
       let resumed = try run(to: 1)
       #expect(resumed.weights == whole.weights && resumed.outcome.agreement == whole.outcome.agreement)
       #expect(resumed.outcome.kept == whole.outcome.kept)
+    }
+
+    /// The time of an epoch that was interrupted is of all its parts.
+    @Test func resumedSeconds() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      let directory = try ScratchFolder()
+      let clean = try barImages(200, seed: 9)
+      var defense = CleanFineTuning.fineTuning
+      (defense.epochs, defense.tuning.batch) = (1, 50)
+      func run(stopping: Bool) throws -> [StepReport] {
+        var observer = DefenseObserver()
+        observer.progress = { _, done in
+          guard stopping, done > 0.4 else { return }
+          Thread.sleep(forTimeInterval: 0.3)
+          throw PBEError(.interrupted, "stop")
+        }
+        let session = try DefenseSession(
+          victim.weights, observer: observer, checkpoint: directory.path + "/checkpoint",
+          identity: RunIdentity(defense))
+        _ = try session.resume()
+        return try defense.run(
+          session, clean: DeviceImages(clean, on: TestDevices.cpu), labels: clean.labels)
+      }
+      #expect { try run(stopping: true) } throws: { ($0 as? PBEError)?.kind == .interrupted }
+      #expect { try run(stopping: true) } throws: { ($0 as? PBEError)?.kind == .interrupted }
+      let report = try #require(try run(stopping: false).first)
+      #expect(report.losses.count == 1 && report.training_seconds > 0.6)
     }
 
     /// A trainer clips its gradients to the length that its settings give.

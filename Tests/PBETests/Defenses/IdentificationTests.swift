@@ -98,6 +98,20 @@ struct IdentificationTests {
     #expect(!made.found.suggested.contains(true))
   }
 
+  /// A class that the purified model doesn't know stands apart as images with a trigger do, and all its images are disputed; but
+  /// what it answers to them is little. It is no trigger, and hides none.
+  @Test func unknownClass() throws {
+    let clean = Made(copying: Made(count: 10_000, poisoned: 0, seed: 2), withoutClass: 1)
+    #expect(!clean.found.suggested.contains(true))
+    let other = Made(copying: Made(count: 10_000, poisoned: 1000, seed: 8), withoutClass: 1)
+    let report = other.found.report(other.truth)
+    #expect(report.labels == [2])
+    #expect(try #require(report.tpr) > 0.98 && (try #require(report.fpr)) < 0.005)
+    // Poison that outnumbers its label's class is found, too: what it shows is of all classes.
+    let many = Made(count: 10_000, poisoned: 1000, seed: 8, clean: 100)
+    #expect(try #require(many.found.report(many.truth).tpr) > 0.98)
+  }
+
   /// A trigger that the infected model's features don't show is not made up from what is disputed.
   @Test func withoutFeatures() {
     var made = Made(count: 10_000, poisoned: 1000, seed: 6)

@@ -21,7 +21,7 @@ enum TestFiles {
       ProcessInfo.processInfo.environment["PBE_SHARED"].map { URL(fileURLWithPath: $0) } ?? besidePackage
     let url = folder.appendingPathComponent(path).standardizedFileURL
     if FileManager.default.fileExists(atPath: url.path) { return url }
-    print("NOT CHECKED: \(path) is absent (set PBE_SHARED to the folder that has it)")
+    print("NOT RUN: \(path) is absent (set PBE_SHARED to the folder that has it)")
     return nil
   }
 

@@ -119,6 +119,9 @@ import Testing
       ] { #expect(page.html.contains(text), "\(text)") }
       #expect(page.html.components(separatedBy: "<svg ").count - 1 == 6)
       #expect(page.html == (try Report([directory.path], version: "9.9").html), "the same bytes")
+      try FileManager.default.removeItem(atPath: directory.path + "/agreement.csv")
+      let without = try Report([directory.path], version: "9.9")
+      #expect(without.runs.map(\.problems) == [["agreement.csv is missing"]])
     }
   }
 

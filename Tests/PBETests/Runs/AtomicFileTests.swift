@@ -57,7 +57,7 @@ struct AtomicFileTests {
     var status = stat()
     #expect(stat("/dev/null", &status) == 0 && status.st_mode & S_IFMT == S_IFCHR)
     guard FileManager.default.fileExists(atPath: "/dev/full") else {
-      print("NOT CHECKED: this system has no /dev/full")
+      print("NOT RUN: this system has no /dev/full")
       return
     }
     let error = #expect(throws: PBEError.self) { try AtomicFile.write("x", to: "/dev/full") }

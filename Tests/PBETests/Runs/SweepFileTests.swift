@@ -190,6 +190,8 @@ struct SweepFileTests {
       try correctedOptions(folder, in: directory.path)
       try folder.write(status: 0)
       try AtomicFile.write("{}", to: folder.recordPath)
+      #expect(try folder.state == .started, "there is no model")
+      try AtomicFile.write("", to: folder.path + "/model.safetensors")
       #expect(try folder.state == .finished)
       var other = file.cells[0]
       other.set(["epochs": .text("31")])
@@ -236,6 +238,7 @@ struct SweepFileTests {
       try AtomicFile.write(
         #"{"x": ["/a.b/data/c", "/a.b/data", "/a.b/database/c", "/axb/c", "at /a.b/c"], "y": "{\"z\": \"/a.b/c\"}"}"#,
         to: folder.recordPath)
+      try AtomicFile.write("", to: folder.path + "/model.safetensors")
       try folder.keep()
       let kept = try String(contentsOfFile: #require(folder.keptPath), encoding: .utf8)
       #expect(
@@ -256,6 +259,7 @@ struct SweepFileTests {
       try folder.keep()
       #expect(try folder.state == .missing, "there is nothing to keep yet")
       try folder.write(status: 0)
+      try AtomicFile.write("", to: folder.path + "/model.safetensors")
       try AtomicFile.write(#"{"metrics": {"acc": 0.85}, "seconds": 3}"#, to: folder.recordPath)
       try folder.keep()
       #expect(try folder.state == .finished)
@@ -313,6 +317,7 @@ struct SweepFileTests {
         let folder = SweepCellFolder(file.cells[at], output: directory.path)
         try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
         try AtomicFile.write(json, to: folder.recordPath)
+        try AtomicFile.write("", to: folder.path + "/model.safetensors")
       }
       let results = try SweepResults(file, output: directory.path)
       let lines = results.markdown.split(separator: "\n").map(String.init)

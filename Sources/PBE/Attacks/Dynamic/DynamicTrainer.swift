@@ -147,11 +147,6 @@ public final class DynamicTrainer: EpochTrainer {
       loss: Double(sums[0]) / Double(images), accuracy: Double(sums[1]) / Double(images), images: images)
   }
 
-  /// The mean diversity loss of the last epoch of the second stage.
-  func lastDiversity() throws -> Double {
-    Double(try weights.backend.read(diversity)[0]) / Double(batches.count)
-  }
-
   private func compile() throws -> (step: any Executable, update: any Executable) {
     var update = Program()
     generatorOptimizer.update(generators.pattern, in: &update)

@@ -129,7 +129,8 @@ struct SectionBuilder {
       ListView(
         "Run",
         [
-          ("folder", run.path), ("version", words("version")),
+          ("folder", run.path), ("method", words("method")), ("recipe", words("recipe")),
+          ("version", words("version")),
           ("device", words("device") ?? run.unfinished?.device),
           ("device name", words("device_name")), ("driver", words("driver")),
           ("precision", words("precision")),

@@ -134,15 +134,16 @@ public struct SweepCellFolder: Sendable {
   public var recordPath: String { "\(path)/\(Self.lastFiles[cell.command] ?? "\(cell.command).json")" }
   /// What the command's option `--output` gets: the folder, or the file in it.
   public var outputPath: String { cell.command == "report" ? "\(path)/report.html" : path }
-  /// Whether the command also writes a page, after its record.
-  private var makesPage: Bool {
-    guard cell.command == "erase", case .flag(true) = cell.options["report"] else { return false }
-    return true
+  /// What the command leaves besides its record: the model, and a page, which comes after the record.
+  private var otherPaths: [String] {
+    var names = cell.command == "evaluate" ? [] : ["model.safetensors"]
+    if cell.command == "erase", case .flag(true) = cell.options["report"] { names.append("report.html") }
+    return names.map { "\(path)/\($0)" }
   }
   /// Whether the command has done all its work when it has ended with an exit code, or has not ended.
   public func isComplete(after status: Int32?) -> Bool {
     guard Self.lastFiles[cell.command] != nil else { return status == 0 }
-    return InputFile.exists(recordPath) && (!makesPage || InputFile.exists("\(path)/report.html"))
+    return ([recordPath] + otherPaths).allSatisfy(InputFile.exists)
   }
 
   /// What the command wrote to standard error.

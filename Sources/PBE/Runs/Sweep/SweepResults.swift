@@ -44,12 +44,7 @@ public struct SweepResults {
       [row.cell.name, row.state.rawValue] + file.axes.map { row.cell.labels[$0] ?? "" }
         + keys.map { row.values[$0] ?? "" }
     }
-    return ([header] + lines).map { $0.map(Self.quoted).joined(separator: ",") + "\n" }.joined()
-  }
-
-  private static func quoted(_ text: String) -> String {
-    guard text.contains(where: { ",\"".contains($0) || $0.isNewline }) else { return text }
-    return "\"\(text.replacingOccurrences(of: "\"", with: "\"\""))\""
+    return ([header] + lines).map { $0.map(\.csvField).joined(separator: ",") + "\n" }.joined()
   }
 
   // MARK: - Markdown

@@ -43,6 +43,10 @@ struct DefenseOptions: ParsableArguments {
   )
   var recipe: DefenseRecipe?
 
+  /// The recipe; `nil` for methods that have one only.
+  var usedRecipe: DefenseRecipe? { hasRecipes ? recipe ?? .auto : nil }
+  private var hasRecipes: Bool { method == .pbe || method == .aft }
+
   @Option(help: "The learning rate. --recipe auto: of the first step; the others keep their proportion.")
   var learningRate: Double?
 
@@ -123,7 +127,6 @@ struct DefenseOptions: ParsableArguments {
 
   /// An option that changes nothing would be believed to.
   private func checkThatOptionsApply() throws {
-    let hasRecipes = method == .pbe || method == .aft
     let isAutomatic = hasRecipes && recipe != .paper
     let isPaper = hasRecipes && recipe == .paper
     let isPapersPBE = isPaper && method == .pbe

@@ -138,8 +138,8 @@ struct EraseCommand: ParsableCommand {
         resuming: resume, from: resume ? try session.resume() : nil, on: backend.device.identifier, events,
         log)
       var record = ErasureRecord(
-        settings: settings, settings_checksum: identity.checksum, device: backend.device, seed: common.seed,
-        model: model.model, training: set, before: before)
+        defense, settings: settings, settings_checksum: identity.checksum, device: backend.device,
+        seed: common.seed, model: model.model, training: set, before: before)
       let agreement = try purify(session, plan, set, clean, &record, log)
       try session.settle()
       Terminal.shared.clear()
@@ -151,7 +151,7 @@ struct EraseCommand: ParsableCommand {
       record.relapse = try relapse.flatMap { try relapsed(weights, $0, evaluator, log) }
       record.seconds = session.seconds
       let text = try Output.text(record) + "\n"
-      paths.removeSteps(from: (record.steps.map(\.step).max() ?? -1) + 1)
+      paths.removeSteps(except: Set(record.steps.map(\.step)))
       try AtomicFile.write(text, to: paths.record)
       paths.removeCheckpoint()
       try Self.print(text, asJSON: common.json)

@@ -19,6 +19,7 @@ struct ErasureSettings: Encodable {
 
 /// What `report.json` and `--json` hold.
 struct ErasureRecord: Encodable {
+  var method: DefenseMethod, recipe: DefenseRecipe?
   var settings: ErasureSettings, settings_checksum: String
   var version = PBEGPU.version
   var device: String, device_name: String, driver: String
@@ -29,9 +30,12 @@ struct ErasureRecord: Encodable {
   var steps: [StepReport] = [], seconds = 0.0
 
   init(
-    settings: ErasureSettings, settings_checksum: String, device: DeviceDescription, seed: UInt64,
+    _ defense: DefenseOptions, settings: ErasureSettings, settings_checksum: String,
+    device: DeviceDescription, seed: UInt64,
     model: String, training: TrainingSet, before: Metrics
   ) {
+    method = defense.method
+    recipe = defense.usedRecipe
     self.settings = settings
     self.settings_checksum = settings_checksum
     self.device = device.identifier

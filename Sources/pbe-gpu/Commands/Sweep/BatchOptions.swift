@@ -18,14 +18,14 @@ struct BatchOptions: ParsableArguments {
   @Flag(help: "Write the batch script and don't submit it.")
   var writeOnly = false
 
-  @Option(help: "--submit: the time limit of each task, as sbatch takes it.")
-  var time = "24:00:00"
+  @Option(help: "--submit: the time limit of each task, as sbatch takes it. Default: 24:00:00.")
+  var time: String?
 
-  @Option(help: "--submit: GPUs for each task; 0 for none.")
-  var gpus = 1
+  @Option(help: "--submit: GPUs for each task; 0 for none. Default: 1.")
+  var gpus: Int?
 
-  @Option(help: "--submit: CPU cores for each task.")
-  var cpus = 4
+  @Option(help: "--submit: CPU cores for each task. Default: 4.")
+  var cpus: Int?
 
   @Option(help: "--submit: at most so many tasks at once.")
   var atOnce: Int?
@@ -40,10 +40,13 @@ struct BatchOptions: ParsableArguments {
   var isWanted: Bool { submit != nil || writeOnly }
 
   func validate() throws {
-    guard (0...1024).contains(gpus) else { throw ValidationError("--gpus must be 0 to 1024") }
-    guard (1...65536).contains(cpus) else { throw ValidationError("--cpus must be 1 to 65536") }
+    guard isWanted || [gpus, cpus, atOnce].allSatisfy({ $0 == nil }) && time == nil && further.isEmpty else {
+      throw ValidationError("--time, --gpus, --cpus, --at-once and --sbatch are for --submit or --write-only")
+    }
+    guard (0...1024).contains(gpus ?? 1) else { throw ValidationError("--gpus must be 0 to 1024") }
+    guard (1...65536).contains(cpus ?? 1) else { throw ValidationError("--cpus must be 1 to 65536") }
     guard (1...1_000_000).contains(atOnce ?? 1) else { throw ValidationError("--at-once must be at least 1") }
-    guard (further + [time]).allSatisfy({ !$0.contains(where: \.isNewline) }), !time.isEmpty else {
+    guard (further + [time ?? ""]).allSatisfy({ !$0.contains(where: \.isNewline) }), time != "" else {
       throw ValidationError("options of sbatch have one line each")
     }
   }

@@ -20,8 +20,9 @@ struct SlurmScript {
     let name = String(name.prefix(60).map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" })
     var directives = ["job-name=pbe-gpu-\(name)", "array=\(Self.ranges(indices))"]
     if let limit = options.atOnce { directives[1] += "%\(limit)" }
-    directives += ["time=\(options.time)", "cpus-per-task=\(options.cpus)"]
-    if options.gpus > 0 { directives.append("gres=gpu:\(options.gpus)") }
+    directives += ["time=\(options.time ?? "24:00:00")", "cpus-per-task=\(options.cpus ?? 4)"]
+    let gpus = options.gpus ?? 1
+    if gpus > 0 { directives.append("gres=gpu:\(gpus)") }
     directives += [
       "signal=B:USR1@90", "requeue", "open-mode=append",
       "output=\(Self.quoted(output.replacingOccurrences(of: "%", with: "%%") + "/slurm/%A_%a.log"))",

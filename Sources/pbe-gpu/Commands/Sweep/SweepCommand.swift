@@ -80,6 +80,16 @@ struct SweepCommand: ParsableCommand {
     guard !batch.isWanted || index == nil && jobs == 1 else {
       throw ValidationError("--index and --jobs are not for --submit: each run is a task of its own")
     }
+    guard !dryRun && !batch.isWanted || report == nil && !json else {
+      throw ValidationError(
+        "--report and --json are for results: --dry-run, --submit and --write-only have none")
+    }
+    guard jobs > 1 || batch.isWanted || !(device ?? "").contains(",") else {
+      throw ValidationError("several devices are for --jobs 2 or more to deal out")
+    }
+    guard !remake || records != nil else {
+      throw ValidationError("--remake is for cells that --records has")
+    }
   }
 
   func run() throws {

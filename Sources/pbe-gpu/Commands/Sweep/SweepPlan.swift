@@ -137,6 +137,10 @@ struct SweepPlan {
         "\(cell.command) refuses the options of the cell \(cell.name): \(command.message(for: error))",
         at: path, remedy: "correct them, or give --set")
     }
+    // Of a flag that is on where nothing is said.
+    for (key, value) in cell.options.sorted(by: { $0.key < $1.key }) where value == .flag(false) {
+      if accepts("--no-\(key)") { arguments.append("--no-\(key)") }
+    }
     let takesDevice = accepts("--device=cpu")
     if accepts("--resume") { arguments.append("--resume") }
     return SweepJob(
