@@ -18,19 +18,23 @@ struct DeviceChoice: Equatable {
   /// By what schedulers expose GPUs.
   static let exposures = ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"]
 
+  /// By what a container is given NVIDIA's GPUs. Inside, their numbers are others.
+  static let containerExposures = ["NVIDIA_VISIBLE_DEVICES"]
+
   /// Chooses the GPU of the process's local rank, in the drivers' order, and the CPU where there is none.
   static func automatic(_ devices: [DeviceDescription], environment: [String: String]) -> DeviceChoice {
     let usable = devices.filter { $0.isAccelerator && $0.unusable == nil }
-    let exposed = exposures.compactMap { name in
-      environment[name].flatMap { isNone($0) ? nil : "\(name)=\($0)" }
+    func exposed(by names: [String]) -> [String] {
+      names.compactMap { name in environment[name].flatMap { isNone($0) ? nil : "\(name)=\($0)" } }
     }
     guard !usable.isEmpty else {
+      let missed = exposed(by: exposures + containerExposures)
       let warning =
-        exposed.isEmpty
-        ? nil : "\(exposed.joined(separator: ", ")), but OpenCL shows no GPU here: computing on the CPU"
+        missed.isEmpty
+        ? nil : "\(missed.joined(separator: ", ")), but OpenCL shows no GPU here: computing on the CPU"
       return DeviceChoice(warning: warning)
     }
-    var reasons = exposed
+    var reasons = exposed(by: exposures)
     var rank = 0
     for name in ranks {
       guard let number = environment[name].flatMap({ Int($0) }), number >= 0 else { continue }

@@ -112,11 +112,19 @@ extension CommandTests {
       try FileManager.default.removeItem(atPath: attack)
       try folder.write("models/m/attack.json", #"{"attack": "badnet", "target": 3, "row": 0}"#)
       #expect(try kind()?["checksum"] as? String != known["checksum"] as? String)
-      try Program.fail(
-        65, ["every target"], command + ["--figure", folder["f"]], ignoringOutput: true)
+      try Program.fail(65, ["every target"], command + ["--figure", folder["f"]])
+      #expect(!folder.names("").contains("f"), "told before anything is inspected")
+      // A purified model is not a benign one.
+      _ = try Program.succeed(victim.erase(by: "aft") + ["--output", folder["models/purified"]])
+      let observed = try Program.succeed(other)
+      #expect(observed.error.contains("purified: is purified, and left out"))
+      let models = try observed.json()["models"] as? [Any]
+      #expect(models?.count == 1)
       try Program.fail(
         66, ["model.safetensors"], ["observe", folder.path] + victim.data + ["--output", folder["p"]])
       try Program.fail(65, ["at least 6"], ["calibrate", folder["o"], "--output", folder["c.json"]])
+      try Program.fail(
+        64, ["folder of inspections"], ["calibrate", folder["o"], "--output", folder["o/c.json"]])
       try folder.write("o/other.json", "[]")
       try Program.fail(
         65, ["other.json", "no inspection"], ["calibrate", folder["o"], "--output", folder["c.json"]])

@@ -64,6 +64,11 @@ extension CommandTests {
       #expect((devices.first?["cases"] as? Int ?? 0) > 0)
       #expect(devices.first?["failed"] as? Int == 0)
       try Program.fail(64, ["no-such-case"], ["parity", "--device", "cpu", "--filter", "no-such-case"])
+      // No GPU, though one was exposed: a warning, but for --quiet.
+      let environment = ["CUDA_VISIBLE_DEVICES": "0", "OCL_ICD_VENDORS": "/nowhere"]
+      let automatic = ["parity", "--device", "auto", "--filter", "argMax"]
+      #expect(try Program.succeed(automatic, environment: environment).error.contains("CUDA_VISIBLE_DEVICES"))
+      #expect(try Program.succeed(automatic + ["--quiet"], environment: environment).error.isEmpty)
     }
 
     /// A device without the products is passed over, unless it is named.

@@ -33,6 +33,11 @@ extension CommandTests {
       let page = try Program.succeed(
         victim.erase(by: "aft") + ["--resume", "--report", "--output", folder["o"]])
       #expect(page.error.contains("no contact sheets"), "\(page.error)")
+      let model = folder.bytes("o/model.safetensors")
+      try Program.fail(
+        64, ["model.safetensors", "being read"],
+        ["report", folder["o"], "--output", folder["o/model.safetensors"]])
+      #expect(folder.bytes("o/model.safetensors") == model)
 
       _ = try Program.succeed(infect("i", ["--epochs", "1"]))
       #expect(folder.results("i").contains("attack.json"))

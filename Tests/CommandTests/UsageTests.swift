@@ -17,7 +17,7 @@ extension CommandTests {
       for command in [
         "devices", "poison", "show", "infect", "evaluate", "erase", "inspect", "observe", "calibrate",
         "theorem",
-        "bench", "parity", "tune",
+        "bench", "parity", "tune", "report", "sweep", "collect",
       ] {
         #expect(overview.contains("\n  \(command) "))
         let help = try Program.succeed([command, "--help"])

@@ -48,4 +48,12 @@ struct DeviceChoiceTests {
       hidden.identifier == nil && hidden.warning?.contains("\(name)=3, but OpenCL shows no GPU") ?? false)
     for text in ["", "-1", "NoDevFiles"] { #expect(choice([], [name: text]) == DeviceChoice()) }
   }
+
+  /// A container with a GPU, but without what OpenCL finds it by.
+  @Test func exposedContainer() {
+    let container = ["NVIDIA_VISIBLE_DEVICES": "GPU-12"]
+    #expect(choice([], container).warning?.hasPrefix("NVIDIA_VISIBLE_DEVICES=GPU-12, but") ?? false)
+    #expect(choice([device(0)], container) == DeviceChoice(identifier: "opencl:0"))
+    #expect(choice([], ["NVIDIA_VISIBLE_DEVICES": "void"]) == DeviceChoice())
+  }
 }

@@ -160,8 +160,9 @@ public struct Calibration: Sendable, Codable {
   }
 
   private static let tooFew = PBEError(
-    .badData, "a calibration needs at least 6 benign models and 6 whose backdoor works",
-    remedy: "see experiments/bank.yaml")
+    .badData,
+    "a calibration needs at least 6 benign models and 6 whose backdoor works, 3 of each in both halves of the bank",
+    remedy: "add models: each attack's are divided evenly between the halves; see experiments/bank.yaml")
 
   /// Which models choose the threshold: half of the benign ones, and of those with each attack.
   private static func split(_ bank: [Entry], seed: UInt64) -> [Bool] {
@@ -172,7 +173,7 @@ public struct Calibration: Sendable, Codable {
     for (number, (_, members)) in groups.sorted(by: { $0.key < $1.key }).enumerated() {
       let order = Permutation.of(
         members.count, seed: seed, purpose: RandomPurpose.calibrationHalf, epoch: UInt32(number))
-      // Of an odd number, the halves take the larger part in turn.
+      // Of an odd number, the half that takes the larger part changes from one attack to the next.
       for position in order.prefix((members.count + number % 2) / 2) { isFirst[members[position]] = true }
     }
     return isFirst

@@ -13,15 +13,16 @@ struct InspectedImages {
   /// For each model, the share of all test images that it classifies right.
   let accuracies: [Double]
 
-  /// Chooses them. Throws `badData` when there are none, or a model's answers are not finite.
+  /// Chooses them. Throws `badData` when there are none, or a model's answers are not finite. `progress` is called now and
+  /// then; throwing stops.
   init(
     _ test: LabeledImages, _ probes: [NetworkProbe], _ settings: InspectionSettings, _ attack: AttackFile?,
-    on backend: any Backend
+    on backend: any Backend, progress: () throws -> Void
   ) throws {
     try attack?.check(classes: test.classes)
     let all = try DeviceImages(test, on: backend).pixels()
     let isRight = try probes.map { probe in
-      zip(try probe.answers(to: all).labels, test.labels).map { $0 == $1 }
+      zip(try probe.answers(to: all, progress: { _ in try progress() }).labels, test.labels).map { $0 == $1 }
     }
     let right = (0..<test.count).filter { image in isRight.allSatisfy { $0[image] } }
     guard !right.isEmpty else {

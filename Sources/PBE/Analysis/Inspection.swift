@@ -164,7 +164,7 @@ public enum Inspector {
     let benign = try models.benign.map { try NetworkProbe($0) }
     let purified = try models.purified.map { try NetworkProbe($0) }
     let probes = [model, benign, purified].compactMap { $0 }
-    let pictures = try InspectedImages(test, probes, settings, attack, on: backend)
+    let pictures = try InspectedImages(test, probes, settings, attack, on: backend) { try progress(0) }
     let inspection = Inspection(
       pictures: pictures, settings: settings, attack: attack, classes: test.classes,
       imageSize: test.imageSize)
@@ -208,8 +208,9 @@ private struct Inspection {
   func run(
     _ probe: NetworkProbe, control: Result?, _ progress: (_ share: Double) throws -> Void
   ) throws -> Result {
+    var done = 0.0
     func view(_ pixels: [Float]) throws -> ImageComparison.View {
-      ImageComparison.View(pixels: pixels, answers: try probe.answers(to: pixels))
+      ImageComparison.View(pixels: pixels, answers: try probe.answers(to: pixels) { _ in try progress(done) })
     }
     let clean = try view(pictures.clean)
     let triggered = try pictures.triggered.map(view)
@@ -218,9 +219,10 @@ private struct Inspection {
       let pixels = try probe.adversarial(
         pictures.clean, labels: pictures.labels,
         attack: budget.attack(steps: settings.steps, clip: settings.clip)
-      ) { done in
-        let share = Double(done) / Double(pictures.labels.count)
-        try progress((Double(index) + share) / Double(settings.budgets.count))
+      ) { images in
+        let share = Double(images) / Double(pictures.labels.count)
+        done = (Double(index) + share) / Double(settings.budgets.count)
+        try progress(done)
       }
       let adversarial = try view(pixels)
       let matrix = PredictionMatrix(

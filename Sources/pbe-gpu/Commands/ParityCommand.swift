@@ -80,7 +80,7 @@ struct ParityCommand: ParsableCommand {
   /// The device that was named, or all that can be used with this precision.
   private func backends() throws -> [any Backend] {
     let precision = try products.precision ?? Precision.requested()
-    if let device { return [try Devices.open(device, precision: precision)] }
+    if let device { return [try open(device, precision)] }
     let backends = try Devices.all().filter { $0.unusable == nil }.compactMap { device -> (any Backend)? in
       // Every device has fp32, and to ask takes a while.
       let support =
@@ -89,7 +89,7 @@ struct ParityCommand: ParsableCommand {
         Terminal.shared.log("\(device.identifier) is not covered: \(problem)")
         return nil
       }
-      return try Devices.open(device.identifier, precision: precision)
+      return try open(device.identifier, precision)
     }
     guard !backends.isEmpty else {
       throw PBEError(
@@ -97,6 +97,13 @@ struct ParityCommand: ParsableCommand {
         remedy: "`pbe-gpu devices` lists what each device has")
     }
     return backends
+  }
+
+  private func open(_ device: String, _ precision: Precision) throws -> any Backend {
+    try Devices.open(device, precision: precision, notice: { Terminal.shared.log($0) }) { what, share in
+      try Interruption.check("run the command again")
+      Terminal.shared.progress("tuning \(what)", share)
+    }
   }
 
   private static func summary(_ results: [ParityResult], _ device: DeviceDescription) -> Record.Device {

@@ -34,6 +34,11 @@ struct ReportCommand: ParsableCommand {
   func run() throws {
     let report = try Report(runs, version: PBEGPU.version)
     let path = output ?? "\(runs[0])/report.html"
+    for run in runs {
+      for name in try FolderListing.names(in: run) where name != "report.html" {
+        try Output.check("\(run)/\(name)", isNot: path)
+      }
+    }
     try AtomicFile.write(report.html, to: path)
     if json { return try Output.json(Record(output: path, runs: report.runs)) }
     try Output.line(path)

@@ -49,15 +49,15 @@ enum Output {
   /// A number with four decimals.
   static func number(_ value: Double) -> String { String(format: "%.4f", value) }
 
-  /// Throws `usage` when writing to `output` would overwrite the file that is read from `input`.
-  static func check(_ input: String, isNot output: String) throws {
+  /// Throws `usage` when writing to `output`, which `option` gives, would overwrite the file that is read from `input`.
+  static func check(_ input: String, isNot output: String, option: String = "--output") throws {
     var (one, other) = (stat(), stat())
     guard stat(input, &one) == 0, stat(output, &other) == 0, one.st_dev == other.st_dev,
       one.st_ino == other.st_ino
     else { return }
     throw PBEError(
-      .usage, "the result would overwrite the model that is being read", at: output,
-      remedy: "choose another folder for --output")
+      .usage, "the result would overwrite a file that is being read", at: output,
+      remedy: "choose another \(option)")
   }
 
   /// Creates a folder with its parents, unless it is there, and makes sure that files can be created in it: better

@@ -170,7 +170,8 @@ extension DeviceTests {
       #expect(found.triggerNorm > 0.5 && found.triggerNorm < 2)
       #expect(found.logitChange > 1)
       for row in found.rows {
-        #expect(row.benignCosine == row.check.cosine && (0...1).contains(row.shareAbove))
+        let share = try #require(row.shareAbove)
+        #expect(row.benignCosine == row.check.cosine && (0...1).contains(share))
       }
       #expect(found.rows.contains { $0.check.cosine > 0.05 })
     }

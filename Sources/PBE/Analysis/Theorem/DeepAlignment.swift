@@ -9,8 +9,9 @@ public struct DeepAlignment: Sendable, Codable {
     public let budget: Budget
     /// The mean cosine against the bound for the 5% quantile of the margins.
     public let check: BoundCheck
-    /// The share of images whose own cosine, positive or negative, reaches that bound.
-    public let shareAbove: Double
+    /// The share of images whose own cosine, positive or negative, reaches that bound; `nil` where the trigger does not raise
+    /// the target's logit.
+    public let shareAbove: Double?
     /// The mean cosine of the benign model's adversarial perturbations, where there is one.
     public let benignCosine: Double?
   }
@@ -32,7 +33,7 @@ public struct DeepAlignment: Sendable, Codable {
     settings: InspectionSettings, progress: (_ share: Double) throws -> Void = { _ in }
   ) throws {
     let probes = try [model, benign].compactMap { $0 }.map { try NetworkProbe($0) }
-    let pictures = try InspectedImages(test, probes, settings, attack, on: model.backend)
+    let pictures = try InspectedImages(test, probes, settings, attack, on: model.backend) { try progress(0) }
     guard let triggered = pictures.triggered, !pictures.scored.isEmpty else {
       throw PBEError(
         .badData, "no image is left that the trigger should change", at: test.name,
@@ -43,8 +44,8 @@ public struct DeepAlignment: Sendable, Codable {
       let range = image * size..<(image + 1) * size
       return Vector.difference(pixels[range], pictures.clean[range])
     }
-    let before = try probes[0].answers(to: pictures.clean)
-    let after = try probes[0].answers(to: triggered)
+    let before = try probes[0].answers(to: pictures.clean) { _ in try progress(0) }
+    let after = try probes[0].answers(to: triggered) { _ in try progress(0) }
     let margins = scored.map { before.margin(of: $0, label: pictures.labels[$0]) }.sorted()
     let (classes, share) = (before.classes, 1 / Double(scored.count))
     let (low, least) = (quantile(margins, 0.05), margins[0])
@@ -79,7 +80,7 @@ public struct DeepAlignment: Sendable, Codable {
         cosine: cosines[0].reduce(0, +) * share)
       return Row(
         budget: budget, check: check,
-        shareAbove: Double(cosines[0].count { abs($0) >= check.bound }) * share,
+        shareAbove: gain > 0 ? Double(cosines[0].count { abs($0) >= check.bound }) * share : nil,
         benignCosine: cosines.count > 1 ? cosines[1].reduce(0, +) * share : nil)
     }
   }

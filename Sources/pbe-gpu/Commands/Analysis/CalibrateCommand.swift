@@ -37,6 +37,13 @@ struct CalibrateCommand: ParsableCommand {
         throw PBEError(
           .missingInput, "there is no inspection in it", at: folder, remedy: "name the --output of observe")
       }
+      // Where it lies among the inspections the next calibration would take it for one.
+      let place = URL(fileURLWithPath: output).deletingLastPathComponent()
+      guard place.standardizedFileURL.path != URL(fileURLWithPath: folder).standardizedFileURL.path else {
+        throw PBEError(
+          .usage, "that is a folder of inspections", at: "--output \(output)",
+          remedy: "write the calibration elsewhere")
+      }
       bank += try names.map {
         Calibration.Entry(name: String($0.dropLast(5)), record: try InspectionRecord.load("\(folder)/\($0)"))
       }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Kernels
+import Logging
 import PBE
 
 /// Inspects every model of a folder.
@@ -10,7 +11,8 @@ struct ObserveCommand: ParsableCommand {
     abstract: "Inspect every model of a sweep's folder; resumable.",
     discussion: """
       Inspects each FOLDER/NAME/model.safetensors, with the attack.json beside it where there is one, and writes \
-      NAME.json to --output: for calibrate. Models that are inspected already are skipped. Where there are benign models \
+      NAME.json to --output: for calibrate. Without an attack.json a model counts as benign; purified ones, which erase wrote, \
+      are left out. Models that are inspected already are skipped. Where there are benign models \
       and infected ones of every target, it prints the mean diagonals of the matrices of target label and answer; --figure \
       draws these.
       """)
@@ -35,23 +37,25 @@ struct ObserveCommand: ParsableCommand {
     let (backend, log) = try common.open()
     let test = try data.test()
     let checksum = test.checksum
-    let names = try FolderListing.names(in: folder)
-      .filter { InputFile.exists("\(folder)/\($0)/model.safetensors") }
+    let attacks = try attacks(log)
+    let names = attacks.map(\.name)
     guard !names.isEmpty else {
       throw PBEError(
-        .missingInput, "no folder in it holds a model.safetensors", at: folder,
+        .missingInput, "no folder in it holds a model.safetensors that erase did not write", at: folder,
         remedy: "name the output folder of a sweep of infect")
     }
+    // Better now than after hours of work.
+    let targets = Set(attacks.compactMap { $0.attack.flatMap { $0.mode == .allToOne ? $0.target : nil } })
+    let suffice = attacks.contains { $0.attack == nil } && (0..<test.classes).allSatisfy(targets.contains)
+    guard figure == nil || suffice else { throw noFigure }
     try Output.makeDirectory(output)
     if let figure { try Output.makeDirectory(figure) }
     var records: [InspectionRecord] = []
     let settings = options.settings(imageSize: test.imageSize, seed: common.seed)
-    for (index, name) in names.enumerated() {
+    for (index, (name, attack)) in attacks.enumerated() {
       let place = "[\(index + 1)/\(names.count)] \(name)"
       let (path, result) = ("\(folder)/\(name)/model.safetensors", "\(output)/\(name).json")
       let subject = try LoadedModel(ModelOptions.parse(["--", path]), path, for: test, on: backend)
-      let attackPath = "\(folder)/\(name)/attack.json"
-      let attack = InputFile.exists(attackPath) ? try AttackFile.load(attackPath) : nil
       if let old = try? InspectionRecord.load(result), old.model.checksum == subject.file.state.checksum,
         old.dataChecksum == checksum, old.dataset == data.dataset.rawValue, old.settings == settings,
         old.version == PBEGPU.version, old.precision == backend.device.precision,
@@ -79,6 +83,25 @@ struct ObserveCommand: ParsableCommand {
     try print(records, names)
   }
 
+  /// The models to inspect, by the names of their folders, and their attacks; `nil` for benign ones.
+  private func attacks(_ log: Logger) throws -> [(name: String, attack: AttackFile?)] {
+    try FolderListing.names(in: folder).compactMap { name in
+      let (model, attack) = ("\(folder)/\(name)/model.safetensors", "\(folder)/\(name)/attack.json")
+      guard InputFile.exists(model) else { return nil }
+      guard try Checkpoint.load(model).metadata["purified_from"] == nil else {
+        log.info("\(name): is purified, and left out")
+        return nil
+      }
+      return (name, InputFile.exists(attack) ? try AttackFile.load(attack) : nil)
+    }
+  }
+
+  private var noFigure: PBEError {
+    PBEError(
+      .badData, "a figure needs benign models, and all-to-one models of every target", at: folder,
+      remedy: "see experiments/observations.yaml")
+  }
+
   private struct Record: Encodable {
     struct Model: Encodable {
       var name: String, attack: InspectionRecord.Attack?, acc: Double, asr: Double?, targetShare: [Double?]
@@ -92,11 +115,7 @@ struct ObserveCommand: ParsableCommand {
   private func print(_ records: [InspectionRecord], _ names: [String]) throws {
     let drawn = ObservationFigure(records)
     if let figure {
-      guard let drawn else {
-        throw PBEError(
-          .badData, "a figure needs benign models, and all-to-one models of every target", at: folder,
-          remedy: "see experiments/observations.yaml")
-      }
+      guard let drawn else { throw noFigure }
       for part in drawn.parts {
         let name = part.budget.name.lowercased().replacingOccurrences(of: " ", with: "-")
         try AtomicFile.write(drawn.svg(part), to: "\(figure)/matrix-\(name).svg")

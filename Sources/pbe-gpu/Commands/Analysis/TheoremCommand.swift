@@ -95,6 +95,7 @@ struct TheoremCommand: ParsableCommand {
     guard plot == nil || numbers == 0 else {
       throw ValidationError("--plot draws measurements: one bound has none")
     }
+    guard numbers == 0 || common.seed == 0 else { throw ValidationError("one bound draws nothing by --seed") }
     guard model == nil || numbers == 0 else {
       throw ValidationError("--strength, --trigger-norm and --margin have no use for a deep model")
     }
@@ -123,6 +124,11 @@ struct TheoremCommand: ParsableCommand {
     Terminal.shared.configure(quiet: common.quiet)
     let k = competitors ?? (classes ?? 10) - 1
     var record = Record()
+    if let plot {
+      for file in [model, benign, attack].compactMap(\.self) {
+        try Output.check(file, isNot: plot, option: "--plot")
+      }
+    }
     if model != nil {
       try measureDeep(&record)
     } else if let strength, let triggerNorm, let margin {
@@ -176,7 +182,8 @@ struct TheoremCommand: ParsableCommand {
     [
       ("linear model", record.linear ?? []),
       ("softmax regression", (record.softmax ?? []).filter { $0.triggerNorm > 0 }.map(\.check)),
-      ("deep model", (record.deep?.rows ?? []).map(\.check)),
+      // Of a model whose target the trigger does not raise the theorem says nothing.
+      ("deep model", (record.deep.flatMap { $0.logitChange > 0 ? $0.rows : nil } ?? []).map(\.check)),
     ].filter { !$0.1.isEmpty }
   }
 

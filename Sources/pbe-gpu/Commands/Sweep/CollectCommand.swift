@@ -18,8 +18,8 @@ struct CollectCommand: ParsableCommand {
   @Argument(help: "The folder that sweep writes to.")
   var folder: String
 
-  @Option(help: "markdown, csv or json.")
-  var format = Format.markdown
+  @Option(help: "markdown, csv or json. Default: markdown.")
+  var format: Format?
 
   @Option(help: "The folder of --records that sweep was given.")
   var records: String?
@@ -29,6 +29,10 @@ struct CollectCommand: ParsableCommand {
 
   @Flag(help: "Print results and errors only.")
   var quiet = false
+
+  func validate() throws {
+    guard !json || format ?? .json == .json else { throw ValidationError("--json is --format json") }
+  }
 
   private struct Record: Encodable {
     struct Cell: Encodable {
@@ -43,7 +47,7 @@ struct CollectCommand: ParsableCommand {
     let log = Logger(label: "pbe-gpu") { _ in TerminalLogHandler() }
     let sweep = try SweepFile.ofFolder(folder)
     let results = try SweepResults(sweep, output: folder, records: records)
-    switch json ? .json : format {
+    switch json ? .json : format ?? .markdown {
     case .markdown:
       let failures = results.failures
       try Output.line(
