@@ -684,7 +684,7 @@ kernel void pool(
   for (int y = max(y0, 0); y < min(y0 + kernelHeight, H); y++) {
     for (int x = max(x0, 0); x < min(x0 + kernelWidth, W); x++) {
       const float value = source[(size_t)(y * W + x) * C];
-      largest = value > largest ? value : largest;
+      largest = largest >= value || isnan(largest) ? largest : value; // What is no number stays.
       sum += value;
     }
   }

@@ -28,7 +28,7 @@ CLONES void pbe_pool(const float *x, const pbe_pool_shape *s, float *y) {
           if (s->average)
             for (ptrdiff_t c = 0; c < channels; c++) y[c] += from[c];
           else
-            for (ptrdiff_t c = 0; c < channels; c++) y[c] = from[c] > y[c] ? from[c] : y[c];
+            for (ptrdiff_t c = 0; c < channels; c++) y[c] = (y[c] >= from[c]) | (y[c] != y[c]) ? y[c] : from[c];  // What is no number stays.
         }
       if (s->average)
         for (ptrdiff_t c = 0; c < channels; c++) y[c] *= share;

@@ -13,7 +13,7 @@
 #define A3 (PA * PA * PA)
 #define B3 (PB * PB * PB)
 
-// t = B^T d, six values with a step of `pitch` vectors.
+// t = B^T d, six values, `from` and `to` vectors apart.
 INLINE void input_1d(const v16 *d, ptrdiff_t from, v16 *t, ptrdiff_t to) {
   v16 d0 = d[0], d1 = d[from], d2 = d[2 * from], d3 = d[3 * from], d4 = d[4 * from], d5 = d[5 * from];
   v16 e1 = d4 - B2 * d2, o1 = PA * (d3 - B2 * d1);
@@ -260,7 +260,7 @@ CLONES void pbe_winograd_output_gradient(const float *dy, const pbe_winograd_sha
   }
 }
 
-// w = G^T s: the transpose of FILTER_1D.
+// w = G^T s: the transpose of filter_1d.
 INLINE void filter_gradient_1d(const v16 *s, ptrdiff_t from, v16 *w, ptrdiff_t to) {
   v16 pa = NA * (s[from] + s[2 * from]), ma = NA * (s[from] - s[2 * from]);
   v16 pb = NB * (s[3 * from] + s[4 * from]), mb = NB * (s[3 * from] - s[4 * from]);

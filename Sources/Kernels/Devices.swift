@@ -57,7 +57,8 @@ public enum Devices {
     } else if wanted.hasPrefix("opencl:") {
       found = devices.first { $0.identifier == wanted }
     } else {
-      found = devices.first { $0.name.lowercased().contains(wanted) }
+      let named = devices.filter { $0.name.lowercased().contains(wanted) }
+      found = named.first { $0.unusable == nil } ?? named.first
     }
     guard let found else {
       let known = (["cpu"] + devices.map { "\($0.identifier) (\($0.name))" }).joined(separator: ", ")

@@ -20,4 +20,20 @@ import Testing
     let result: [Float] = try backend.read(output)
     #expect(zip(values, result).allSatisfy { $0.isNaN == $1.isNaN }, "\(result)")
   }
+
+  /// Of a window as well, wherever in it that is.
+  @Test(arguments: TestDevices.usable.indices, [true, false])
+  func staysOneThroughPooling(_ device: Int, isMaximum: Bool) throws {
+    let backend = TestDevices.usable[device]
+    let values: [Float] = [.nan, 1, 2, 3, 4, 5, 6, .nan, 0, .nan, .nan, .nan, 1, 2, .nan, .nan]
+    let input = try backend.makeTensor(values, shape: Shape(1, 1, 4, 4), role: .image)
+    let output = try backend.makeTensor(Shape(1, 1, 2, 2), role: .image)
+    var program = Program()
+    let geometry = PoolGeometry(isMaximum ? .maximum : .average, kernelHeight: 2, kernelWidth: 2, stride: 2)
+    program.append(
+      .pool(Pool(input: program.bind(input), output: program.bind(output), geometry: geometry)))
+    try backend.compile([program])[0].run(RunParameters())
+    let result: [Float] = try backend.read(output)
+    #expect(result.map(\.isNaN) == [true, true, true, true], "\(result)")
+  }
 }

@@ -42,15 +42,20 @@ public final class CPUBackend: Backend {
   public func allocate(byteCount: Int) throws -> any Storage { try CPUStorage(byteCount: byteCount) }
 
   public func writeBytes(_ bytes: UnsafeRawBufferPointer, to tensor: Tensor) throws {
-    let to = try tensor.cpuPointer()
-    if let from = bytes.baseAddress {
-      to.copyMemory(from: from, byteCount: min(bytes.count, tensor.byteCount))
-    }
+    let to = try pointer(to: tensor, transferring: bytes.count)
+    if let from = bytes.baseAddress { to.copyMemory(from: from, byteCount: bytes.count) }
   }
 
   public func readBytes(of tensor: Tensor, into bytes: UnsafeMutableRawBufferPointer) throws {
-    let from = try tensor.cpuPointer()
-    bytes.baseAddress?.copyMemory(from: from, byteCount: min(bytes.count, tensor.byteCount))
+    let from = try pointer(to: tensor, transferring: bytes.count)
+    bytes.baseAddress?.copyMemory(from: from, byteCount: bytes.count)
+  }
+
+  private func pointer(to tensor: Tensor, transferring count: Int) throws -> UnsafeMutableRawPointer {
+    guard count == tensor.byteCount else {
+      throw PBEError(.internal, "\(count) bytes were to be copied of a tensor of \(tensor.byteCount)")
+    }
+    return try tensor.cpuPointer()
   }
 
   public func synchronize() {}

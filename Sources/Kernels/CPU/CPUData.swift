@@ -5,7 +5,7 @@ extension CPUCompiler {
     let (rows, output) = (try integers(d.rows), try integers(d.output))
     let (count, available) = (shape(d.output).count, shape(d.rows).count)
     return { parameters in
-      for i in 0..<count { output[i] = rows[min(available - 1, Int(parameters.rowOffset) + i)] }
+      for i in 0..<count { output[i] = rows[max(0, min(available - 1, Int(parameters.rowOffset) + i))] }
     }
   }
 
@@ -36,7 +36,7 @@ extension CPUCompiler {
     return { parameters in
       let first = Int(parameters.rowOffset)
       let kept = min(count, available - first)
-      if kept > 0 { (table + first * row).copyMemory(from: input, byteCount: kept * row) }
+      if kept > 0, first >= 0 { (table + first * row).copyMemory(from: input, byteCount: kept * row) }
     }
   }
 }

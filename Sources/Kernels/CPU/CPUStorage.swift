@@ -31,8 +31,11 @@ final class CPUStorage: Storage, @unchecked Sendable {
 extension Tensor {
   /// The tensor's memory, when it lies on the CPU.
   func cpuPointer() throws -> UnsafeMutableRawPointer {
-    guard let storage = storage as? CPUStorage, byteOffset + byteCount <= storage.byteCount else {
-      throw PBEError(.internal, "a tensor of another device was given to the CPU")
+    guard let storage = storage as? CPUStorage, byteOffset >= 0, byteOffset % 64 == 0,
+      byteOffset + byteCount <= storage.byteCount
+    else {
+      throw PBEError(
+        .internal, "a tensor was given to the CPU that is of another device, or doesn't fit its memory")
     }
     return storage.base + byteOffset
   }

@@ -11,12 +11,16 @@ public struct KernelChoices: Codable, Equatable, Sendable {
   let isCPU: Bool
   /// The parameters of every family.
   let families: [ProductFamily: ProductParameters]
+  /// The compute units that sums were divided among; a driver on a CPU shows as many as the process may use. `nil` in files of
+  /// earlier versions.
+  let computeUnits: Int?
 
   init(_ tuning: OpenCLTuning, of device: OpenCLDevice) {
     self.device = device.fingerprint
     kernels = OpenCLCompiler.fingerprint
     isCPU = tuning.isCPU
     families = tuning.products
+    computeUnits = tuning.limits.computeUnits
   }
 
   /// The same choices for a device; `nil` where they can't be the same, with the reason as a notice. What
@@ -36,6 +40,7 @@ public struct KernelChoices: Codable, Equatable, Sendable {
     guard kernels == OpenCLCompiler.fingerprint, isCPU == tuning.isCPU, tuning.use(families).isEmpty else {
       return refuse("they are of other kernels")
     }
+    if let computeUnits, computeUnits > 0 { tuning.limits.computeUnits = computeUnits }
     tuning.origin = "as in the checkpoint"
     return tuning
   }

@@ -129,9 +129,11 @@ final class OpenCLCompiler {
       var id: cl_device_id? = device.id
       return clCreateProgramWithBinary(context.handle.pointer, 1, &id, &length, &pointer, &own, &status)
     }
-    guard own == CL_SUCCESS,
+    // Owned first: a driver may make a program of a binary that it says is none.
+    guard
       let program = try? OpenCLError.own(
-        created, status, "clCreateProgramWithBinary", release: { clReleaseProgram($0) })
+        created, status, "clCreateProgramWithBinary", release: { clReleaseProgram($0) }),
+      own == CL_SUCCESS
     else { return nil }
     return start(program, options) == CL_SUCCESS ? program : nil
   }

@@ -8,7 +8,7 @@ struct OpenCLTuning: Sendable {
   /// The kernels are those for a CPU.
   let isCPU: Bool
   /// The device.
-  let limits: OpenCLLimits
+  var limits: OpenCLLimits
   /// The parameters of every family: what a tuner finds, and a file keeps.
   private(set) var products: [ProductFamily: ProductParameters]
   /// The matrix units to use; `nil`: products are computed in fp32.

@@ -20,6 +20,8 @@ extension ParityTable {
     }
     b.again(RunParameters(rowOffset: 8))
     b.again(RunParameters(rowOffset: 42))
+    // Past the end, its last element.
+    b.again(RunParameters(rowOffset: 46))
   }
 
   private static func gatherImages(_ shape: Shape) -> OperatorCase {

@@ -254,7 +254,8 @@ public struct ReferenceMachine {
     case .sliceRows(let d):
       let first = Int(parameters.rowOffset)
       let count = program[d.output].shape.count
-      self[d.output] = ReferenceTensor(Array(self[d.rows].values[first..<first + count]))
+      let rows = self[d.rows].values
+      self[d.output] = ReferenceTensor((first..<first + count).map { rows[min($0, rows.count - 1)] })
     case .gatherImages(let d):
       let shape = program[d.output].shape
       self[d.output] = Reference.gather(self[d.images], rows: self[d.rows], shape: shape).mapped { $1 / 255 }

@@ -31,7 +31,8 @@ struct ParityCommand: ParsableCommand {
   private struct Record: Encodable {
     struct Device: Encodable {
       struct Group: Encodable {
-        var cases: Int, failed: Int, worst_error: Double
+        /// `nil` where a check ended with an error, or with what is no number.
+        var cases: Int, failed: Int, worst_error: Double?
       }
       var device: String, name: String, cases: Int, failed: Int
       var operators: [String: Group]
@@ -114,7 +115,7 @@ struct ParityCommand: ParsableCommand {
       operators: groups.mapValues { group in
         Record.Device.Group(
           cases: group.count, failed: group.count { !$0.passed },
-          worst_error: group.map(\.error).filter(\.isFinite).max() ?? 0)
+          worst_error: group.map(\.error).max().flatMap { $0.isFinite ? $0 : nil })
       },
       failures: results.filter { !$0.passed }.map(\.description))
   }
@@ -122,7 +123,10 @@ struct ParityCommand: ParsableCommand {
   private static func show(_ device: Record.Device, quiet: Bool) throws {
     if !quiet {
       let rows = device.operators.sorted { $0.key < $1.key }.map { name, group in
-        [name, "\(group.cases)", "\(group.failed)", String(format: "%.1e", group.worst_error)]
+        [
+          name, "\(group.cases)", "\(group.failed)",
+          group.worst_error.map { String(format: "%.1e", $0) } ?? "-",
+        ]
       }
       try Output.table([["operator", "cases", "failed", "worst |a-b|^2/|b|^2"]] + rows)
     }

@@ -70,12 +70,9 @@ struct OpenCLTuner {
             try progress("\(family.rawValue): \(what)", min(1, elapsed() / seconds))
           })
       } catch let error as PBEError where error.kind == .device {
-        // A device without memory for these layers can still do the others.
-        let standard = try OpenCLTuning(hardware.limits, environment: [:]).parameters(family)
-        findings.append(
-          Finding(
-            family: family, standard: standard, chosen: standard, speedUp: 1, error: nil, tried: 0,
-            discarded: ["\(error)"]))
+        // A device without memory for these layers can still do the others. Nothing is known of this family: it keeps the
+        // untuned choice, as one does that there was no time for.
+        try progress("\(family.rawValue): \(error.what)", min(1, elapsed() / seconds))
       }
     }
     return findings
@@ -112,7 +109,7 @@ struct OpenCLTuner {
     var best: (parameters: ProductParameters, seconds: [Double], error: Double)?
     var standardError: Double?
     // The standard is the first, and tried however little time there is; so is what runs everywhere, while nothing is right.
-    for parameters in [standard] + candidates(family).filter({ $0 != standard }) {
+    candidates: for parameters in [standard] + candidates(family).filter({ $0 != standard }) {
       let isNeeded = parameters == standard || best == nil && parameters.algorithm == .registers
       guard isNeeded || ContinuousClock.now < deadline else { continue }
       try progress(parameters.words)
@@ -135,7 +132,8 @@ struct OpenCLTuner {
       case .failed(let error):
         finding.discarded.append("\(parameters.words): \(error)")
         // After a failed kernel some drivers refuse everything else in the same context.
-        bench = try open(layers, expected)
+        guard let fresh = try? open(layers, expected) else { break candidates }
+        bench = fresh
       }
     }
     guard let best else { return finding }
@@ -143,7 +141,7 @@ struct OpenCLTuner {
     guard best.parameters != standard else { return finding }
     // A wrong standard needn't be beaten.
     let speedUp =
-      standardError == nil ? 1 : try bench.speedUp(of: tuning(best.parameters), over: base)
+      standardError == nil ? 1 : (try? bench.speedUp(of: tuning(best.parameters), over: base)) ?? 1
     if standardError == nil || speedUp >= threshold {
       (finding.chosen, finding.error, finding.speedUp) = (best.parameters, best.error, speedUp)
     }

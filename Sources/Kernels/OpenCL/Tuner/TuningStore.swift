@@ -1,6 +1,6 @@
 import Foundation
 
-/// What the tuner found, as a readable file per device and driver.
+/// What the tuner found, as a readable file per device, driver and text of the kernels.
 struct TuningFile: Codable {
   /// One family's entry.
   struct Entry: Codable {
@@ -50,12 +50,12 @@ struct TuningStore: Sendable {
     environment["PBE_GPU_KERNELS"].map { !$0.isEmpty } ?? false
   }
 
-  /// The file of a device: `v1-<its name>-<a hash of driver and versions>.json`.
+  /// The file of a device: `v1-<its name>-<a hash of driver, versions and kernels>.json`.
   func file(for device: OpenCLDevice) -> URL? {
     let name = device.description.name.unicodeScalars.prefix(48).map {
       $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0)) ? Character($0) : "_"
     }
-    let hash = FNV1a.hex(FNV1a.hash(device.fingerprint.utf8))
+    let hash = FNV1a.hex(FNV1a.hash((device.fingerprint + OpenCLCompiler.fingerprint).utf8))
     return folder?.appendingPathComponent("v\(OpenCLTuner.version)-\(String(name))-\(hash).json")
   }
 
