@@ -27,8 +27,9 @@ CLONES void pbe_pool(const float *x, const pbe_pool_shape *s, float *y) {
           const float *from = x + ((w.top + r) * s->width + w.left + q) * channels;
           if (s->average)
             for (ptrdiff_t c = 0; c < channels; c++) y[c] += from[c];
-          else
-            for (ptrdiff_t c = 0; c < channels; c++) y[c] = (y[c] >= from[c]) | (y[c] != y[c]) ? y[c] : from[c];  // What is no number stays.
+          else  // What is no number stays.
+            for (ptrdiff_t c = 0; c < channels; c++)
+              y[c] = ((y[c] >= from[c]) | (y[c] != y[c])) ? y[c] : from[c];
         }
       if (s->average)
         for (ptrdiff_t c = 0; c < channels; c++) y[c] *= share;
