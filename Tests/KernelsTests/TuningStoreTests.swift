@@ -91,6 +91,35 @@ import Testing
     #expect(off.file(for: device) == nil)
   }
 
+  /// What could not be tried, for want of memory for example, keeps its untuned kernels and is not called wrong.
+  @Test func whatWasNotTriedIsNotWrong() throws {
+    defer { remove() }
+    var untried = Self.finding(.matrixProduct)
+    (untried.chosen, untried.error, untried.tried) = (untried.standard, nil, 0)
+    #expect(store.store([Self.finding(), untried], for: device))
+    let tuning = try #require(try store.stored(for: device))
+    #expect(tuning.wrong.isEmpty && tuning.parameters(.convolution) == Self.chosen)
+    untried.tried = 1
+    #expect(store.store([Self.finding(), untried], for: device))
+    #expect(try store.stored(for: device)?.wrong == [.matrixProduct])
+  }
+
+  /// A run's sums are divided among as many compute units as before, whatever the driver shows now. Numbers that no device has
+  /// are refused: anyone may have written the checkpoint.
+  @Test func computeUnitsAreKept() throws {
+    let notices = Notices()
+    func again(_ units: Int) throws -> OpenCLTuning? {
+      var tuning = try OpenCLTuning(device.limits)
+      tuning.limits.computeUnits = units
+      return try KernelChoices(tuning, of: device).tuning(
+        for: device, environment: environment, notice: notices.add)
+    }
+    let more = device.limits.computeUnits + 3
+    #expect(try again(more)?.limits.computeUnits == more && notices.all.isEmpty)
+    for units in [0, -1, 1 << 17, .max] { #expect(try again(units) == nil) }
+    #expect(notices.all.count == 4 && notices.all.allSatisfy { $0.contains("compute units") })
+  }
+
   /// What a checkpoint keeps of a device's kernels is what the device gets again, tuned or not; what can't be had again is
   /// told.
   @Test func choicesAreKept() throws {

@@ -14,6 +14,7 @@ public struct KernelChoices: Codable, Equatable, Sendable {
   /// The compute units that sums were divided among; a driver on a CPU shows as many as the process may use. `nil` in files of
   /// earlier versions.
   let computeUnits: Int?
+  private static let mostComputeUnits = 1 << 16
 
   init(_ tuning: OpenCLTuning, of device: OpenCLDevice) {
     self.device = device.fingerprint
@@ -40,7 +41,13 @@ public struct KernelChoices: Codable, Equatable, Sendable {
     guard kernels == OpenCLCompiler.fingerprint, isCPU == tuning.isCPU, tuning.use(families).isEmpty else {
       return refuse("they are of other kernels")
     }
-    if let computeUnits, computeUnits > 0 { tuning.limits.computeUnits = computeUnits }
+    if let computeUnits {
+      // A checkpoint may come from anyone, and products are made of this number.
+      guard (1...Self.mostComputeUnits).contains(computeUnits) else {
+        return refuse("\(computeUnits) compute units are none that a device has")
+      }
+      tuning.limits.computeUnits = computeUnits
+    }
     tuning.origin = "as in the checkpoint"
     return tuning
   }

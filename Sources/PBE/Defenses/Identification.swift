@@ -10,8 +10,8 @@ import Kernels
 /// and from all of labels that it knows. Where that finds nothing, a trigger may be so rare that the seeds of one such
 /// label alone tell it; or so faint in the features that it stands apart only among the images of its label. What was found
 /// counts only where it stands apart, and where the purified model disputes most of it: hard images neither stand apart nor
-/// are mostly disputed. Nor does a class count that the purified model doesn't know. Then what the purified model thinks of the label is one more feature, for triggers that the infected
-/// model is less sure of.
+/// are mostly disputed. Nor does a class count that the purified model doesn't know. Then what the purified model thinks of
+/// the label is one more feature, for triggers that the infected model is less sure of.
 public struct Identification: Sendable {
   /// Groups of all images count as apart from this ``TriggerDiscriminant/separation`` on.
   static let leastSeparation = 25.0

@@ -69,7 +69,8 @@ struct TuneCommand: ParsableCommand {
         + report.rows.map { row in
           [
             row.family, row.standard, row.chosen, String(format: "%.2f", row.speedUp),
-            row.error.map { String(format: "%.1e", $0) } ?? "none is right", "\(row.tried)",
+            row.error.map { String(format: "%.1e", $0) } ?? (row.tried > 0 ? "none is right" : "not tried"),
+            "\(row.tried)",
           ]
         })
     try Output.line("\(report.device): written to \(report.file) after \(Int(report.seconds)) s")

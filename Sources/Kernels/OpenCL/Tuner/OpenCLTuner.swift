@@ -70,9 +70,12 @@ struct OpenCLTuner {
             try progress("\(family.rawValue): \(what)", min(1, elapsed() / seconds))
           })
       } catch let error as PBEError where error.kind == .device {
-        // A device without memory for these layers can still do the others. Nothing is known of this family: it keeps the
-        // untuned choice, as one does that there was no time for.
-        try progress("\(family.rawValue): \(error.what)", min(1, elapsed() / seconds))
+        // A device without memory for these layers can still do the others.
+        let standard = try OpenCLTuning(hardware.limits, environment: [:]).parameters(family)
+        findings.append(
+          Finding(
+            family: family, standard: standard, chosen: standard, speedUp: 1, error: nil, tried: 0,
+            discarded: ["\(error)"]))
       }
     }
     return findings

@@ -90,7 +90,8 @@ struct TuningStore: Sendable {
   /// Writes a device's file; returns whether it worked.
   func store(_ findings: [OpenCLTuner.Finding], for device: OpenCLDevice) -> Bool {
     guard let file = file(for: device) else { return false }
-    let entries = findings.map { finding in
+    // Of what could not be tried nothing is known: it is as if there had been no time for it.
+    let entries = findings.filter { $0.tried > 0 }.map { finding in
       (
         finding.family,
         TuningFile.Entry(
