@@ -70,6 +70,7 @@ extension CPUCompiler {
     let (x, field, y) = (try floats(d.input), try floats(d.field), try floats(d.output))
     let flags = try d.flags.map { try integers($0) }
     let (input, output) = (shape(d.input), shape(d.output))
+    try d.checkSizes(input: input, output: output)
     let fieldSize = shape(d.field).n == 1 ? 0 : shape(d.field).count / input.n
     let (from, to) = (input.count / input.n, output.count / input.n)
     return { _ in

@@ -48,9 +48,7 @@ extension LaunchBuilder {
 
   mutating func gridSample(_ d: GridSample) throws {
     let (x, y, field) = (shape(d.input), shape(d.output), shape(d.field))
-    guard d.flags == nil || (x.h, x.w) == (y.h, y.w) else {
-      throw PBEError(.internal, "samples that aren't warped can't change their size from \(x) to \(y)")
-    }
+    try d.checkSizes(input: x, output: y)
     let pixels = y.h * y.w
     grid(
       "grid_sample",

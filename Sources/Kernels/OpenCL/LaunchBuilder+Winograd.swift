@@ -36,11 +36,12 @@ extension LaunchBuilder {
       global: [y.c, x.c], local: [16, 8], variant: "-DCOMMON=winograd")
 
     let parameters = parameters.fitted(columns: y.c)
+    let loaded = try loadForGroup(c.input, shape: x, prologue: c.prologue)
     for first in stride(from: 0, to: y.n, by: plan.images) {
       let images = min(plan.images, y.n - first)
       let count = images * plan.tilesPerImage
       let input = try winogradInput(
-        c.input, shape: x, prologue: c.prologue, padding: tiles.padding, first: first, images: images,
+        loaded, shape: x, padding: tiles.padding, first: first, images: images,
         output: y,
         parameters)
       let products = try need(.winogradOutput, floats: 36 * count * y.c)
@@ -71,11 +72,12 @@ extension LaunchBuilder {
     let parts = partCount(product(plan.images * plan.tilesPerImage, .none, .none), parameters, longest: 256)
     let count = 36 * x.c * y.c
     let sums = try need(.partial, floats: parts * count)
+    let loaded = try loadForGroup(f.input, shape: x, prologue: f.prologue)
     for first in stride(from: 0, to: y.n, by: plan.images) {
       let images = min(plan.images, y.n - first)
       let tileCount = images * plan.tilesPerImage
       let input = try winogradInput(
-        f.input, shape: x, prologue: f.prologue, padding: tiles.padding, first: first, images: images,
+        loaded, shape: x, padding: tiles.padding, first: first, images: images,
         output: y,
         parameters)
       let gradient = try need(.winogradOutput, floats: 36 * tileCount * y.c)
@@ -112,12 +114,11 @@ extension LaunchBuilder {
   }
 
   private mutating func winogradInput(
-    _ input: LaunchPlan.Argument, shape: Shape, prologue: Prologue?, padding: Int, first: Int, images: Int,
-    output: Shape, _ parameters: ProductParameters
+    _ loaded: LoadedInput, shape: Shape, padding: Int, first: Int, images: Int, output: Shape,
+    _ parameters: ProductParameters
   ) throws -> LaunchPlan.Argument {
     let tiles = images * tilesPerImage(output)
     let transformed = try need(.winogradInput, floats: 36 * tiles * shape.c)
-    let loaded = try loadForGroup(input, shape: shape, prologue: prologue)
     try transform(
       "winograd_input",
       [loaded.input] + loaded.arguments + [transformed]

@@ -29,7 +29,8 @@ struct OpenCLLaunch {
       throw PBEError(
         .device,
         "work-groups of \(local.reduce(1, *)) are too large for \(plan.kernel): at most \(largestGroup)",
-        remedy: "use other sizes: set PBE_GPU_KERNELS=registers, or tune the device")
+        remedy:
+          "tune the device, or set PBE_GPU_KERNELS to registers or, for the smallest work-groups, to cpu")
     }
     while local.reduce(1, *) > largestGroup, let widest = local.indices.last(where: { local[$0] > 1 }) {
       local[widest] /= 2

@@ -151,6 +151,14 @@ public struct GridSample: OperationDescriptor {
 
   public var reads: [Value] { [input, field] + (flags.map { [$0] } ?? []) }
   public var writes: [Value] { [output] }
+
+  /// Throws `internal` for a size that samples without a flag, which are copied, can't have.
+  func checkSizes(input: Shape, output: Shape) throws {
+    guard flags == nil || (input.h, input.w) == (output.h, output.w) else {
+      throw PBEError(
+        .internal, "samples that aren't warped can't change their size from \(input) to \(output)")
+    }
+  }
 }
 
 /// `output = a + b`, elementwise; `output` may be `a` or `b`.

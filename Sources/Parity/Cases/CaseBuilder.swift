@@ -90,11 +90,16 @@ public struct CaseBuilder {
     tensor(label, values.map(Double.init), .vector(values.count), type: .int32)
   }
 
-  /// A tensor that the program has to write in full: it starts as not-a-number, or -1.
+  /// A tensor that the program has to write in full: it starts as not-a-number, -1, or 255 in bytes.
   public mutating func output(
     _ shape: Shape, _ label: String = "y", type: ElementType = .float32, role: TensorRole = .image
   ) -> Tensor {
-    let empty = type == .float32 ? Double.nan : -1
+    let empty =
+      switch type {
+      case .float32: Double.nan
+      case .int32: -1.0
+      case .uint8: 255.0
+      }
     return tensor(label, Array(repeating: empty, count: shape.count), shape, type: type, role: role)
   }
 

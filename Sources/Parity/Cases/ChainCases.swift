@@ -9,8 +9,12 @@ extension ParityTable {
   private static let slopes: [OperatorCase] = [
     ("fresh", false, false), ("added to", true, false), ("adding", false, true), ("both", true, true),
   ].flatMap { words, addsBefore, addsAfter in
-    [(Activation.relu, true), (.leakyReLU(slope: 0.1), false)].map { activation, hasAffine in
-      OperatorCase("chain/input gradient and slope, \(words), \(activation)") { b in
+    // Every function once, the usual ones with every way of adding.
+    let others = addsBefore && addsAfter ? Activation.everyCase.filter { $0 != .relu }.map { ($0, true) } : []
+    return ([(Activation.relu, true), (.leakyReLU(slope: 0.1), false)] + others).map {
+      activation, hasAffine in
+      OperatorCase("chain/input gradient and slope, \(words), \(activation)\(hasAffine ? " affine" : "")") {
+        b in
         let (shape, wide) = (Shape(3, 16, 9, 6), Shape(3, 32, 9, 6))
         let same = ConvolutionGeometry(kernelHeight: 3, kernelWidth: 3, padding: 1)
         let (x, dy, w) = (b.image(shape), b.image(wide, "dy"), b.filter(Shape(32, 16, 3, 3)))

@@ -15,7 +15,7 @@ extension ParityTable {
       cases.append(randomUniform(shape, low: -0.03, high: 0.02))
       cases.append(copy(shape))
     }
-    cases += [fillFloat, fillInteger, copyIntegers]
+    cases += [fillFloat, fillInteger, copyIntegers, copyBytes]
     return cases
   }()
 
@@ -90,6 +90,14 @@ extension ParityTable {
 
   private static let copyIntegers = OperatorCase("copy/integers") { b in
     let (x, y) = (b.integers(b.draw(33, below: 1000), "x"), b.outputVector(33, "y", type: .int32))
+    b.run { p in p.append(.copy(Copy(input: p.bind(x), output: p.bind(y)))) }
+  }
+
+  /// So many that they end inside a word.
+  private static let copyBytes = OperatorCase("copy/bytes") { b in
+    let shape = Shape.vector(1027)
+    let x = b.tensor("x", b.draw(shape.count, below: 255).map(Double.init), shape, type: .uint8)
+    let y = b.output(shape, type: .uint8, role: .plain)
     b.run { p in p.append(.copy(Copy(input: p.bind(x), output: p.bind(y)))) }
   }
 }

@@ -28,11 +28,16 @@ public struct OperatorCase: Sendable {
   /// the next product's input.
   public func bound(in precision: Precision) -> Double {
     guard precision != .fp32 else { return bound }
-    var builder = CaseBuilder(name: name, backend: nil)
-    build(&builder)
-    let products = builder.programs.reduce(0) { $0 + $1.operations.count(where: \.isProduct) }
+    let products = operations.count(where: \.isProduct)
     let error = Double(products) * (2 * precision.roundoff + precision.roundoff * precision.roundoff)
     return bound + error * error
+  }
+
+  /// The operators of its programs.
+  public var operations: [Operation] {
+    var builder = CaseBuilder(name: name, backend: nil)
+    build(&builder)
+    return builder.programs.flatMap(\.operations)
   }
 
   /// The same case with inputs that `precision` has exactly.

@@ -25,6 +25,11 @@ extension ParityTable {
     ] {
       cases.append(gridSample(shape, fields, flags))
     }
+    for (shape, height, width) in [
+      (Shape(2, 3, 9, 13), 4, 5), (Shape(2, 2, 4, 5), 9, 13), (Shape(1, 3, 6, 6), 1, 1),
+    ] {
+      cases.append(gridSample(shape, shape.n, false, to: (height, width)))
+    }
     return cases
   }()
 
@@ -60,15 +65,18 @@ extension ParityTable {
     }
   }
 
-  private static func gridSample(_ shape: Shape, _ fields: Int, _ flagged: Bool) -> OperatorCase {
-    OperatorCase("gridSample/\(shape), \(fields) fields\(flagged ? ", flags" : "")", bound: bound) { b in
+  private static func gridSample(
+    _ shape: Shape, _ fields: Int, _ flagged: Bool, to size: (h: Int, w: Int)? = nil
+  ) -> OperatorCase {
+    let extras = (size.map { " to \($0.h)x\($0.w)" } ?? "") + (flagged ? ", flags" : "")
+    return OperatorCase("gridSample/\(shape), \(fields) fields\(extras)", bound: bound) { b in
       let x = b.pixels(shape)
-      let fieldShape = Shape(fields, 2, shape.h, shape.w)
+      let fieldShape = Shape(fields, 2, size?.h ?? shape.h, size?.w ?? shape.w)
       // Points inside, at the corners and well outside.
       var points = b.normal(fieldShape.count, scale: 0.7)
       for i in stride(from: 0, to: points.count, by: 11) { points[i] = i % 2 == 0 ? 1 : -1 }
       let field = b.tensor("field", points, fieldShape, role: .image)
-      let y = b.output(shape)
+      let y = b.output(Shape(shape.n, shape.c, fieldShape.h, fieldShape.w))
       let flags = flagged ? b.integers((0..<shape.n).map { $0 % 3 }, "flags") : nil
       b.run { p in
         p.append(

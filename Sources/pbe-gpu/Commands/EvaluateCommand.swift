@@ -23,6 +23,7 @@ struct EvaluateCommand: ParsableCommand {
 
   func validate() throws {
     guard (1...65536).contains(batch) else { throw ValidationError("--batch must be 1 to 65536") }
+    guard common.seed == 0 else { throw ValidationError("an evaluation draws nothing by --seed") }
     try data.checkTestOnly()
   }
 

@@ -440,7 +440,7 @@ extension DeviceTests {
       func isSplitByTrigger(_ victim: Victim) throws -> Bool {
         let poison = victim.poison
         let session = try DefenseSession(victim.weights, observer: DefenseObserver())
-        let infected = try TrainingSetAssessment(
+        let infected = TrainingSetAssessment(
           session, training: victim.images, labels: poison.labels, isPoisoned: nil
         ).infected
         let splits = LabelSplit.all(infected, poison.labels)
