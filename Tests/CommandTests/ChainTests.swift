@@ -26,6 +26,7 @@ extension CommandTests {
       #expect((infected["acc"] ?? 0) > 0.5, "the data are there to be learned: \(infected)")
       #expect((infected["asr"] ?? 0) > 0.5, "and so is the trigger: \(infected)")
       #expect(infected["ra"] != nil && infected["asr_all_images"] != nil)
+      #expect(infected["asr_without_trigger"] != nil)
 
       let evaluated = try Program.succeed(victim.evaluate + ["--attack", victim.attack]).json()
       #expect(try metrics(evaluated) == infected)
@@ -65,7 +66,7 @@ extension CommandTests {
       #expect(
         NSDictionary(dictionary: record) == NSDictionary(dictionary: try object(folder["a/report.json"])))
       #expect(try metrics(record["before"]) == metrics(victim.infection.json()["metrics"]))
-      #expect(try metrics(record["after"]).count == 4)
+      #expect(try metrics(record["after"]).count == 5)
       #expect(record["der"] is Double)
       #expect((record["steps"] as? [Any])?.count == 3)
       let files =
@@ -122,7 +123,7 @@ extension CommandTests {
         let erase = method == "pbe" ? victim.erase : victim.erase(by: method)
         let options = ["--relapse", "5", "--attack", victim.attack]
         let record = try Program.succeed(erase + options + ["--output", folder[method]]).json()
-        #expect(try metrics(record["relapse"]).count == 4)
+        #expect(try metrics(record["relapse"]).count == 5)
         let evaluated = try Program.succeed(
           ["evaluate", folder["\(method)/model.safetensors"]] + victim.data
             + ["--device", "cpu", "--json", "--attack", victim.attack]

@@ -73,7 +73,7 @@ extension CommandTests {
       #expect(table.first?.hasSuffix(",poisoned") == true && table.count { $0.hasSuffix(",1") } == 40)
       let withoutTruth = table.map { $0[..<($0.lastIndex(of: ",") ?? $0.endIndex)] }
       #expect(folder.text("unknown/agreement.csv").split(separator: "\n") == withoutTruth)
-      #expect(try metrics(known["after"]).count == 4)
+      #expect(try metrics(known["after"]).count == 5)
       #expect(try metrics(unknown["after"]).count == 1)
       func step(_ record: [String: Any]) -> [String: Any]? { (record["steps"] as? [[String: Any]])?.first }
       #expect(step(known)?["agreement_auroc"] is Double)

@@ -69,8 +69,10 @@ struct Victim {
 /// The metrics in a JSON object of the program.
 func metrics(_ object: Any?, sourceLocation: SourceLocation = #_sourceLocation) throws -> [String: Double] {
   let object = try #require(object as? [String: Any], sourceLocation: sourceLocation)
-  let values = object.filter { ["acc", "asr", "ra", "asr_all_images"].contains($0.key) }
-    .compactMapValues { $0 as? Double }
+  let values = object.filter {
+    ["acc", "asr", "ra", "asr_all_images", "asr_without_trigger"].contains($0.key)
+  }
+  .compactMapValues { $0 as? Double }
   for (name, value) in values { #expect((0...1).contains(value), "\(name)", sourceLocation: sourceLocation) }
   #expect(values["acc"] != nil, sourceLocation: sourceLocation)
   return values

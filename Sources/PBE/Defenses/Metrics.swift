@@ -10,19 +10,24 @@ public struct Metrics: Sendable, Codable, Equatable {
   public var ra: Double?
   /// The attack success rate over all images, target class included, as the paper's code counts.
   public var asr_all_images: Double?
+  /// The share of the same images as in ``asr`` that get the attacker's label without the trigger: what is left of the ASR
+  /// where the backdoor is gone.
+  public var asr_without_trigger: Double?
   /// The share of test images in the cross role (WaNet's noise mode, the input-aware attack's cross-trigger) that get
   /// their true label; `nil` where the attack has no such role.
   public var cross: Double?
 
   /// Creates metrics.
   public init(
-    acc: Double, asr: Double? = nil, ra: Double? = nil, asrAllImages: Double? = nil, cross: Double? = nil
+    acc: Double, asr: Double? = nil, ra: Double? = nil, asrAllImages: Double? = nil,
+    asrWithoutTrigger: Double? = nil, cross: Double? = nil
   ) {
     self.acc = acc
     self.cross = cross
     self.asr = asr
     self.ra = ra
     asr_all_images = asrAllImages
+    asr_without_trigger = asrWithoutTrigger
   }
 
   /// Defense effectiveness rate: (max(0, dASR) - max(0, dACC) + 1) / 2, from before to after; `nil` without an ASR.
@@ -73,22 +78,26 @@ public final class Evaluator {
         .badData, "the model's answers to the test images are not finite", at: test.name,
         remedy: "the model is damaged, or its training diverged: use a smaller --learning-rate")
     }
-    var metrics = Metrics(acc: accuracy(try clean.answers()))
+    let cleanAnswers = try clean.answers()
+    var metrics = Metrics(acc: accuracy(cleanAnswers))
     guard let attack, let triggered else { return metrics }
     try triggered.run { try progress(test.count + $0) }
-    var (scored, hits, robust, all) = (0, 0, 0, 0)
-    for (answer, label) in zip(try triggered.answers(), test.labels) {
-      let hit = answer == attack.targetLabel(of: label, classes: test.classes)
+    var (scored, hits, robust, all, missed) = (0, 0, 0, 0, 0)
+    for ((answer, label), cleanAnswer) in zip(zip(try triggered.answers(), test.labels), cleanAnswers) {
+      let target = attack.targetLabel(of: label, classes: test.classes)
+      let hit = answer == target
       all += hit ? 1 : 0
       guard attack.scores(label: label) else { continue }
       scored += 1
       hits += hit ? 1 : 0
       robust += answer == label ? 1 : 0
+      missed += cleanAnswer == target ? 1 : 0
     }
     metrics.asr_all_images = Double(all) / Double(test.count)
     if scored > 0 {
       metrics.asr = Double(hits) / Double(scored)
       metrics.ra = Double(robust) / Double(scored)
+      metrics.asr_without_trigger = Double(missed) / Double(scored)
     }
     if let crossed {
       try crossed.run { try progress(2 * test.count + $0) }

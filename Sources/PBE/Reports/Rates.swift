@@ -2,7 +2,8 @@ import Foundation
 
 /// A model's metrics as a record holds them, as far as they are there.
 struct Rates: Sendable, Equatable {
-  var acc: Double?, asr: Double?, ra: Double?, asrAllImages: Double?, cross: Double?
+  var acc: Double?, asr: Double?, ra: Double?, asrAllImages: Double?, asrWithoutTrigger: Double?,
+    cross: Double?
 
   /// `nil` where the record has no accuracy.
   init?(_ json: StrictJSON?) {
@@ -11,6 +12,7 @@ struct Rates: Sendable, Equatable {
     asr = json["asr"]?.number
     ra = json["ra"]?.number
     asrAllImages = json["asr_all_images"]?.number
+    asrWithoutTrigger = json["asr_without_trigger"]?.number
     cross = json["cross"]?.number
   }
 
@@ -23,7 +25,8 @@ struct Rates: Sendable, Equatable {
   static func present(in stages: [Rates]) -> [(name: String, value: @Sendable (Rates) -> Double?)] {
     let all: [(String, @Sendable (Rates) -> Double?)] = [
       ("ASR", { $0.asr }), ("ACC", { $0.acc }), ("RA", { $0.ra }),
-      ("ASR (all images)", { $0.asrAllImages }), ("cross", { $0.cross }),
+      ("ASR (all images)", { $0.asrAllImages }), ("ASR (no trigger)", { $0.asrWithoutTrigger }),
+      ("cross", { $0.cross }),
     ]
     return all.filter { metric in stages.contains { metric.1($0) != nil } }
   }

@@ -28,7 +28,8 @@ struct EvaluateCommand: ParsableCommand {
   }
 
   private struct Record: Encodable {
-    var acc: Double, asr: Double?, ra: Double?, asr_all_images: Double?, cross: Double?
+    var acc: Double, asr: Double?, ra: Double?, asr_all_images: Double?, asr_without_trigger: Double?,
+      cross: Double?
     var images: Int, device: String, precision: Precision, model: String, dataset: String
   }
 
@@ -49,6 +50,7 @@ struct EvaluateCommand: ParsableCommand {
     Terminal.shared.clear()
     let record = Record(
       acc: metrics.acc, asr: metrics.asr, ra: metrics.ra, asr_all_images: metrics.asr_all_images,
+      asr_without_trigger: metrics.asr_without_trigger,
       cross: metrics.cross, images: test.count, device: backend.device.identifier,
       precision: backend.device.precision, model: model.model, dataset: data.dataset.rawValue)
     if let output { try AtomicFile.write(Output.text(record) + "\n", to: "\(output)/evaluate.json") }
@@ -65,10 +67,10 @@ enum MetricsTable {
   static func rows(_ entries: [(String, Metrics)]) -> [[String]] {
     // Few attacks have a cross accuracy.
     let crossed = entries.contains { $1.cross != nil }
-    return [["", "ACC", "ASR", "RA", "ASR (all images)"] + (crossed ? ["cross"] : [])]
+    return [["", "ACC", "ASR", "RA", "ASR (all images)", "ASR (no trigger)"] + (crossed ? ["cross"] : [])]
       + entries.map { name, metrics in
         [name]
-          + ([metrics.acc, metrics.asr, metrics.ra, metrics.asr_all_images]
+          + ([metrics.acc, metrics.asr, metrics.ra, metrics.asr_all_images, metrics.asr_without_trigger]
           + (crossed ? [metrics.cross] : []))
           .map(Output.percent)
       }

@@ -439,8 +439,8 @@ extension DeviceTests {
       // Bars are so much alike that a label may fall apart by what its images show. That depends on rounding: hence the choice.
       func isSplitByTrigger(_ victim: Victim) throws -> Bool {
         let poison = victim.poison
-        let session = try DefenseSession(victim.weights, observer: DefenseObserver())
-        let infected = TrainingSetAssessment(
+        let session = DefenseSession(victim.weights, observer: DefenseObserver())
+        let infected = try TrainingSetAssessment(
           session, training: victim.images, labels: poison.labels, isPoisoned: nil
         ).infected
         let splits = LabelSplit.all(infected, poison.labels)
@@ -775,6 +775,28 @@ extension DeviceTests {
       let strong = AttackFile(WaNet(s: 40), target: 1)
       let warped = try Evaluator(victim.weights, test: victim.test, attack: strong).evaluate()
       #expect(try #require(warped.cross) < (try #require(metrics.cross)))
+    }
+
+    /// Every wrong answer to a clean image is an attacker's success without a trigger, of one target.
+    @Test func successWithoutTrigger() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      try victim.train(epochs: 1)
+      let test = victim.test
+      var (wrong, successes) = (0.0, 0.0)
+      for target in 0..<test.classes {
+        let metrics = try Evaluator(
+          victim.weights, test: test, attack: AttackFile(WaNet(s: 0), target: target)
+        ).evaluate()
+        wrong = (1 - metrics.acc) * Double(test.count)
+        let others = test.labels.count { $0 != target }
+        successes += try #require(metrics.asr_without_trigger) * Double(others)
+        #expect(metrics.asr_without_trigger == metrics.asr, "this trigger changes nothing")
+      }
+      #expect(wrong > 5)
+      #expect(abs(successes - wrong) < 1e-6)
+      try victim.train(epochs: 2)
+      let triggered = try victim.metrics()
+      #expect(try #require(triggered.asr_without_trigger) < (try #require(triggered.asr)))
     }
 
     @Test func divergenceIsAnError() throws {
