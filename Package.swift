@@ -35,7 +35,7 @@ let package = Package(
     // MARK: - The device abstraction
 
     .target(name: "Kernels", dependencies: ["COpenCL", "COpenBLAS", "CKernels"]),
-    .target(name: "Parity", dependencies: ["Kernels"]),
+    .target(name: "Parity", dependencies: ["Kernels", "CKernels"]),
 
     // MARK: - The job
 
@@ -49,7 +49,7 @@ let package = Package(
     .executableTarget(
       name: "pbe-gpu",
       dependencies: [
-        "PBE", "Parity", "CRevision",
+        "PBE", "Kernels", "Parity", "CRevision",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),

@@ -1087,12 +1087,13 @@ kernel void perturb_weights(
   parameters[i] = p + radius / (sqrt(squares[0]) + 1e-12f) * t * t * gradients[i];
 }
 
-// squares is the sum of all g^2
+// squares is the sum of all g^2. Where that is infinite the gradients stay as they are, which shows that the training
+// diverged.
 kernel void clip_gradients(global float *gradients, global const float *squares, int count, float length) {
   const int i = get_global_id(0);
   if (i >= count) return;
   const float norm = sqrt(squares[0]);
-  if (norm > length) gradients[i] *= length / norm;
+  if (norm > length && norm < INFINITY) gradients[i] *= length / norm;
 }
 
 kernel void pgd_step(

@@ -42,6 +42,51 @@ extension CommandTests {
       }
     }
 
+    /// Nor does the number of threads matter, which `sweep --jobs` shares out.
+    @Test func sameBytesOnAnyNumberOfThreads() throws {
+      for threads in ["1", "2", "5"] {
+        _ = try Program.succeed(
+          [
+            "infect", "--attack", "blend", "--architecture", "preactresnet18", "--width", "16", "--epochs",
+            "1",
+          ]
+            + ["--device", "cpu", "--limit", "200", "--output", folder["threads-\(threads)"]] + victim.data,
+          environment: ["PBE_GPU_THREADS": threads])
+        #expect(
+          folder.bytes("threads-\(threads)/model.safetensors") == folder.bytes("threads-1/model.safetensors"))
+      }
+      #expect(folder.results("threads-1").contains("model.safetensors"))
+    }
+
+    /// Options reach the defense, in its units.
+    @Test func optionsBecomeSettings() throws {
+      let record = try Program.succeed(
+        victim.erase + [
+          "--output", folder["settings"], "--epsilon", "24", "--step-size", "2", "--pgd-steps", "1", "--clip",
+          "--initial-fraction", "0.2", "--keep-rates", "0.3,0.4", "--adversarial-batches", "3", "--batch",
+          "50",
+          "--learning-rate", "0.02", "--schedule", "cosine", "--momentum", "0.8", "--nesterov",
+          "--weight-decay", "0.001", "--no-shuffle", "--no-augment",
+        ]
+      ).json()
+      let settings = try #require(record["settings"] as? [String: Any])
+      let defense = try #require(settings["defense"] as? [String: Any])
+      let tuning = try #require(defense["tuning"] as? [String: Any])
+      let attack = try #require(tuning["attack"] as? [String: Any])
+      func number(_ object: [String: Any], _ key: String) -> Double { object[key] as? Double ?? .nan }
+      for (object, key, wanted) in [
+        (attack, "epsilon", 24.0 / 255), (attack, "step_size", 2.0 / 255), (attack, "steps", 1),
+        (attack, "clip", 1), (attack, "random_start", 0), (defense, "initial_fraction", 0.2),
+        (defense, "adversarial_batches", 3), (defense, "epochs_per_step", 1), (tuning, "batch", 50),
+        (tuning, "learning_rate", 0.02), (tuning, "momentum", 0.8), (tuning, "nesterov", 1),
+        (tuning, "weight_decay", 0.001), (tuning, "shuffles", 0), (tuning, "seed", 3),
+      ] {
+        #expect(abs(number(object, key) - wanted) < 1e-7, "\(key): \(object[key] ?? "none")")
+      }
+      #expect(defense["keep_rates"] as? [Double] == [0.3, 0.4])
+      #expect(tuning["schedule"] as? String == "cosine" && tuning["augmentation"] == nil)
+    }
+
     @Test func sameSeedSameBytes() throws {
       let again = try Program.succeed(
         Victim.infect(victim.folder) + ["--device", "cpu", "--json", "--output", folder["again"]])

@@ -86,6 +86,31 @@ extension CommandTests {
       #expect(folder.text("scored/agreement.csv").split(separator: "\n") == withoutTruth)
     }
 
+    /// Of a written set with fewer images the truth is that of the images that are left.
+    @Test func fewerImagesOfAWrittenSet() throws {
+      _ = try Program.succeed(poison("set"))
+      let data = ["--data", folder["set"], "--dataset", "mnist"]
+      let record = try Program.succeed(
+        ["erase", victim.model] + data + ["--limit", "150", "--device", "cpu", "--json", "--recipe", "paper"]
+          + ["--epochs", "1", "--keep-rates", "0.5", "--output", folder["o"]]
+      ).json()
+      let poisoned = folder.text("o/agreement.csv").split(separator: "\n").dropFirst()
+        .map { $0.split(separator: ",", omittingEmptySubsequences: false) }.filter { $0.last == "1" }
+      #expect(poisoned.count == record["poisoned"] as? Int && poisoned.count > 5 && poisoned.count < 40)
+      #expect(poisoned.allSatisfy { $0[1] == "3" }, "all have the attacker's label")
+    }
+
+    /// Neither poisoned nor cross images are clean ones.
+    @Test func cleanImagesOfAWrittenSet() throws {
+      _ = try Program.succeed(
+        ["poison"] + victim.data + ["--attack", "wanet", "--target", "3", "--device", "cpu"]
+          + ["--output", folder["set"]])
+      let tuned = try Program.succeed(
+        ["erase", victim.model, "--data", folder["set"], "--dataset", "mnist", "--method", "fine-tuning"]
+          + ["--clean-fraction", "1", "--epochs", "1", "--device", "cpu", "--output", folder["o"]])
+      #expect(tuned.error.contains("fine-tuning: 280 clean images"), "\(tuned.error)")
+    }
+
     @Test func pictures() throws {
       let record = try Program.succeed(poison("set", ["--format", "png", "--limit", "100"])).json()
       #expect(record["dataset"] as? String == "folder")

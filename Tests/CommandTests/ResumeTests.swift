@@ -51,6 +51,16 @@ extension CommandTests {
       #expect(folder.bytes("part/attack.json") == folder.bytes("whole/attack.json"))
     }
 
+    @Test func anotherDevice() throws {
+      let run = try Program.start(infect("part", "cpu"))
+      #expect(run.wait { run.error.contains("epoch 1/3") }, "\(run.error)")
+      kill(run.process.processIdentifier, SIGTERM)
+      #expect(run.finish().status == 75)
+      let resumed = try Program.succeed(infect("part", "opencl:0", ["--resume"]))
+      #expect(resumed.error.contains("the checkpoint is from cpu: the result will differ by rounding"))
+      #expect(folder.results("part") == ["attack.json", "infect.json", "model.safetensors"])
+    }
+
     /// A device that is tuned while a run is interrupted: the run goes on with the kernels that it began with.
     @Test func retunedDevice() throws {
       let cache = folder["cache"]

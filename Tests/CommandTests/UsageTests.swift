@@ -51,7 +51,8 @@ extension CommandTests {
     ])
     func numbersOfInfect(options: [String]) throws {
       try Program.fail(
-        64, [], Victim.infect(victim.folder) + ["--device", "cpu", "--output", folder["o"]] + options)
+        64, [Self.named(options)],
+        Victim.infect(victim.folder) + ["--device", "cpu", "--output", folder["o"]] + options)
       #expect(folder.names("o").isEmpty)
     }
 
@@ -70,8 +71,14 @@ extension CommandTests {
       ["--flip-probability", "2"],
     ])
     func numbersOfErase(options: [String]) throws {
-      try Program.fail(64, [], victim.erase + ["--output", folder["o"]] + options)
+      try Program.fail(64, [Self.named(options)], victim.erase + ["--output", folder["o"]] + options)
       #expect(folder.names("o").isEmpty)
+    }
+
+    /// The option that an error has to name: the last one, or of two that belong together the first.
+    private static func named(_ options: [String]) -> String {
+      if options.contains("--std") { return "--mean" }
+      return String(options.last { $0.hasPrefix("--") }?.prefix { $0 != "=" } ?? "--")
     }
 
     @Test func smallestSizes() throws {

@@ -36,4 +36,24 @@ import Testing
     let result: [Float] = try backend.read(output)
     #expect(result.map(\.isNaN) == [true, true, true, true], "\(result)")
   }
+
+  /// Clipping does not make zeros of gradients that nothing can shorten, whose step would look like a sound one.
+  @Test(arguments: TestDevices.usable.indices)
+  func clippingShowsDivergence(_ device: Int) throws {
+    let backend = TestDevices.usable[device]
+    func clipped(_ values: [Float]) throws -> [Float] {
+      let gradients = try backend.makeTensor(values, shape: .vector(values.count))
+      var program = Program()
+      program.append(.clipGradients(ClipGradients(gradients: program.bind(gradients), length: 1)))
+      try backend.compile([program])[0].run(RunParameters())
+      return try backend.read(gradients)
+    }
+    #expect(try clipped([3e15, -4e15]).elementsEqual([0.6, -0.8]) { abs($0 - $1) < 1e-5 })
+    for bad in [Float.infinity, -.infinity, .nan] {
+      #expect(try !clipped([bad, 1])[0].isFinite)
+    }
+    // Finite, but with a square that single precision does not hold.
+    let huge = try clipped([3e20, -4e20])
+    #expect(huge[0] > 0.5 && huge[1] < -0.5)
+  }
 }

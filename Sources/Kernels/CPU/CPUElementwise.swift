@@ -141,8 +141,10 @@ extension CPUCompiler {
     let count = shape(d.gradients).count
     let length = gradientLength(g, count)
     return { _ in
-      let scale = Float(Double(d.length) / length())
-      guard scale < 1 else { return }
+      let length = length()
+      let scale = Float(Double(d.length) / length)
+      // Nothing makes infinite gradients shorter: left as they are they show that the training diverged.
+      guard length.isFinite, scale < 1 else { return }
       Parallel.ranges(count, grain: 32768) { cblas_sscal(Int32($0.count), scale, g + $0.lowerBound, 1) }
     }
   }

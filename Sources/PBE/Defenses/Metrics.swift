@@ -71,19 +71,14 @@ public final class Evaluator {
 
   /// The metrics of the weights as they are now. Throws `badData` when the network's answers are not finite.
   public func evaluate(progress: (_ done: Int) throws -> Void = { _ in }) throws -> Metrics {
-    try clean.run(progress: progress)
-    // The largest of several NaNs is always the first class: an accuracy that looks like one.
-    guard try clean.weights.backend.read(clean.logits).allSatisfy(\.isFinite) else {
-      throw PBEError(
-        .badData, "the model's answers to the test images are not finite", at: test.name,
-        remedy: "the model is damaged, or its training diverged: use a smaller --learning-rate")
-    }
-    let cleanAnswers = try clean.answers()
+    let cleanAnswers = try answers(of: clean, "the test images", progress: progress)
     var metrics = Metrics(acc: accuracy(cleanAnswers))
     guard let attack, let triggered else { return metrics }
-    try triggered.run { try progress(test.count + $0) }
+    let triggeredAnswers = try answers(of: triggered, "triggered test images") {
+      try progress(test.count + $0)
+    }
     var (scored, hits, robust, all, missed) = (0, 0, 0, 0, 0)
-    for ((answer, label), cleanAnswer) in zip(zip(try triggered.answers(), test.labels), cleanAnswers) {
+    for ((answer, label), cleanAnswer) in zip(zip(triggeredAnswers, test.labels), cleanAnswers) {
       let target = attack.targetLabel(of: label, classes: test.classes)
       let hit = answer == target
       all += hit ? 1 : 0
@@ -100,10 +95,23 @@ public final class Evaluator {
       metrics.asr_without_trigger = Double(missed) / Double(scored)
     }
     if let crossed {
-      try crossed.run { try progress(2 * test.count + $0) }
-      metrics.cross = accuracy(try crossed.answers())
+      metrics.cross = accuracy(
+        try answers(of: crossed, "cross test images") { try progress(2 * test.count + $0) })
     }
     return metrics
+  }
+
+  private func answers(
+    of scorer: Scorer, _ images: String, progress: (_ done: Int) throws -> Void
+  ) throws -> [Int32] {
+    try scorer.run(progress: progress)
+    // The largest of several NaNs is always the first class: a rate that looks like one.
+    guard try scorer.weights.backend.read(scorer.logits).allSatisfy(\.isFinite) else {
+      throw PBEError(
+        .badData, "the model's answers to \(images) are not finite", at: test.name,
+        remedy: "the model is damaged, or its training diverged: use a smaller --learning-rate")
+    }
+    return try scorer.answers()
   }
 
   private func accuracy(_ answers: [Int32]) -> Double {

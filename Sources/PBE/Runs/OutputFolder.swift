@@ -33,6 +33,9 @@ public struct OutputFolder {
 
   /// Throws `cannotCreate` when ``write(to:_:)`` could not write there: for a check before long work.
   public static func checkIsFree(_ path: String) throws {
+    guard !path.isEmpty else {
+      throw PBEError(.usage, "the folder to write has no name", remedy: "name one that does not exist")
+    }
     guard InputFile.exists(path) else {
       var info = stat()
       guard lstat(target(path).path, &info) == 0 else { return }

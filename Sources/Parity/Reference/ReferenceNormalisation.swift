@@ -116,7 +116,9 @@ extension Reference {
     return ReferenceStatistics(
       mean: mean, inverseDeviation: inverseDeviation,
       runningMean: runningMean.mapped { (1 - momentum) * $1 + momentum * mean[$0] },
-      runningVariance: runningVariance.mapped { (1 - momentum) * $1 + momentum * squares[$0] / (count - 1) },
+      runningVariance: runningVariance.mapped {
+        (1 - momentum) * $1 + momentum * squares[$0] / max(1, count - 1)
+      },
       affine: ReferenceAffine(scale: scale, shift: beta.mapped { $1 - mean[$0] * scale[$0] }))
   }
 

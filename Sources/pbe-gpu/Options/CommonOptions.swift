@@ -14,7 +14,7 @@ struct CommonOptions: ParsableArguments {
 
   @OptionGroup var products: PrecisionOption
 
-  @Option(help: "The seed of all random numbers.")
+  @Option(help: "The seed of all random numbers; evaluate draws none.")
   var seed: UInt64 = 0
 
   @Flag(help: "Print one JSON object on standard output.")
@@ -60,7 +60,7 @@ struct DataOptions: ParsableArguments {
   @Option(help: "The data set in it.")
   var dataset: DatasetKind
 
-  @Option(help: "Use only so many training images, chosen once and for all.")
+  @Option(help: "Use only so many training images, chosen once and for all; for commands that read some.")
   var limit: Int?
 
   @Option(help: "Use only so many test images, chosen once and for all.")

@@ -64,16 +64,17 @@ struct AugmentationOptions: ParsableArguments {
     guard (0...180).contains(rotation ?? 0) else {
       throw ValidationError("--rotation must be 0 to 180 degrees")
     }
-    for value in probabilities where !(0...1).contains(value) {
-      throw ValidationError("probabilities must be from 0 to 1")
+    let probabilities = [
+      ("--crop-probability", cropProbability), ("--rotation-probability", rotationProbability),
+      ("--sample-rotation-probability", sampleRotationProbability), ("--flip-probability", flipProbability),
+    ]
+    for (name, value) in probabilities where !(0...1).contains(value ?? 0) {
+      throw ValidationError("\(name) must be from 0 to 1")
     }
-    guard augment || cropPadding == nil && rotation == nil && probabilities.isEmpty else {
-      throw ValidationError("with --no-augment the options of augmentation change nothing: leave them away")
+    let given = probabilities + [("--crop-padding", cropPadding.map(Double.init)), ("--rotation", rotation)]
+    if !augment, let name = given.first(where: { $1 != nil })?.0 {
+      throw ValidationError("with --no-augment, \(name) changes nothing: leave it away")
     }
-  }
-
-  private var probabilities: [Double] {
-    [cropProbability, rotationProbability, sampleRotationProbability, flipProbability].compactMap { $0 }
   }
 
   func augmentation(flips: Bool) -> Augmentation? {

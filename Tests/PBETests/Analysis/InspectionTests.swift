@@ -109,14 +109,15 @@ extension DeviceTests {
         let test = try barImages(200, seed: 2)
         var shares: [Double] = []
         let found = try Inspector.inspect(
-          Inspector.Models(moved(trained), benign: moved(benign), purified: moved(benign)), test: test,
+          Inspector.Models(moved(trained), benign: moved(benign), purified: moved(trained)), test: test,
           attack: attack, settings: Self.settings
         ) { shares.append($0) }
         #expect(shares == shares.sorted() && shares.last.map { $0 <= 1.0001 && $0 > 0.9 } == true)
         #expect(found.images > 150 && (found.model.asr ?? 0) > 0.9 && found.model.acc > 0.9)
         let control = try #require(found.benign)
         #expect((control.asr ?? 1) < 0.5)
-        #expect(found.purified?.budgets.map(\.matrix) == control.budgets.map(\.matrix))
+        #expect(found.purified?.budgets.map(\.matrix) == found.model.budgets.map(\.matrix))
+        #expect(found.purified?.budgets.map(\.matrix) != control.budgets.map(\.matrix))
         for index in Self.settings.budgets.indices {
           let (own, other) = (found.model.budgets[index], control.budgets[index])
           #expect(own.matrix.images == found.images && other.matrix.images == found.images)
@@ -174,6 +175,13 @@ extension DeviceTests {
         #expect(row.benignCosine == row.check.cosine && (0...1).contains(share))
       }
       #expect(found.rows.contains { $0.check.cosine > 0.05 })
+      // Another model's examples are others.
+      let (benign, _) = try Self.model(isBenign: true, on: TestDevices.cpu)
+      let apart = try DeepAlignment(
+        weights, benign: benign, test: test, attack: attack, settings: Self.settings)
+      #expect(apart.rows.allSatisfy { $0.benignCosine != nil && $0.benignCosine != $0.check.cosine })
+      let infected = apart.rows.reduce(0) { $0 + $1.check.cosine }
+      #expect(apart.rows.reduce(0) { $0 + ($1.benignCosine ?? 1) } < infected, "it has not seen the trigger")
     }
   }
 }

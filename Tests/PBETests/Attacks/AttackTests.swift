@@ -55,6 +55,20 @@ extension DeviceTests {
       let blend = ImageTrigger(image: "\(folder.path)/white.png", alpha: 0.25)
       let blended = try triggered(blend, pixels, Shape(1, 3, 2, 2), on: TestDevices.cpu)
       for (value, pixel) in zip(blended, pixels) { #expect(abs(value - (0.75 * pixel + 0.25)) < 1e-6) }
+      // Black in the mask is nothing of the picture, white all.
+      let halves: [UInt8] = [0, 0, 0, 255, 255, 255, 0, 0, 0, 255, 255, 255]
+      let mask = try folder.write("mask.png", Picture(width: 2, height: 2, channels: 3, pixels: halves).png())
+      let masked = try triggered(
+        ImageTrigger(image: "\(folder.path)/white.png", alpha: 0.5, mask: mask), pixels, Shape(1, 3, 2, 2),
+        on: TestDevices.cpu)
+      for (index, (value, pixel)) in zip(masked, pixels).enumerated() {
+        #expect(abs(value - (index % 2 == 0 ? pixel : 0.5 * pixel + 0.5)) < 1e-6)
+      }
+      // On grey images a colour picture is the mean of its channels.
+      let red = try folder.write(
+        "red.png", Picture(width: 1, height: 1, channels: 3, pixels: [255, 0, 0]).png())
+      let grey = try triggered(ImageTrigger(image: red), [0.5], Shape(1, 1, 1, 1), on: TestDevices.cpu)
+      #expect(abs(grey[0] - 1.0 / 3) < 1e-6)
     }
 
     @Test func poisonIsFixedByItsSeed() throws {
@@ -63,6 +77,10 @@ extension DeviceTests {
       let set = try PoisonedSet(images, file)
       #expect(set.count == 20)
       #expect(try set == PoisonedSet(images, file))
+      #expect(
+        set.roles.indices.filter { set.roles[$0] == .poisoned } == [
+          27, 32, 34, 35, 44, 46, 47, 54, 66, 83, 85, 90, 112, 133, 141, 162, 182, 183, 185, 197,
+        ], "old attack files would mean other images")
       var other = file
       other.poisonSeed = 6
       #expect(try set.isPoisoned != PoisonedSet(images, other).isPoisoned)
@@ -79,6 +97,11 @@ extension DeviceTests {
       let set = try PoisonedSet(images, AttackFile(BadNet(), mode: .allToAll, target: 0, poisonRate: 1))
       #expect(set.count == 40)
       for (label, clean) in zip(set.labels, images.labels) { #expect(label == (clean + 1) % 4) }
+      // Its file has no target, which would be refused.
+      let folder = try ScratchFolder()
+      let file = AttackFile(BadNet(), mode: .allToAll, target: 0, poisonRate: 0.25, poisonSeed: 7)
+      let read = try AttackFile.load(folder.write("attack.json", Array(file.encoded().utf8)))
+      #expect(read.mode == .allToAll && read.poisonRate == 0.25 && read.poisonSeed == 7)
     }
 
     @Test func crossImagesAreASetOfTheirOwn() throws {

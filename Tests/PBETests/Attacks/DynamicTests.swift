@@ -67,6 +67,22 @@ extension DeviceTests {
 
     private struct Stop: Error {}
 
+    /// The generators' learning rate falls to a tenth after a third, a half, two thirds and five sixths of the run. Adam's
+    /// first step is as long as its rate.
+    @Test(arguments: [(0, 0), (0.33, 0), (0.34, 1), (0.5, 2), (0.67, 3), (0.84, 4), (1, 4)])
+    func generatorRateFalls(share: Double, falls: Int) throws {
+      let victim = try Victim(on: TestDevices.cpu, maskEpochs: 0, rate: 0.5)
+      let parameters = victim.generators.pattern.trained
+      let before = try TestDevices.cpu.read(parameters)
+      #expect(throws: Stop.self) {
+        try victim.trainer.epoch(
+          count: victim.images.count, share: share, learningRate: { _, _ in 0.02 },
+          progress: { _ in throw Stop() })
+      }
+      let longest = zip(before, try TestDevices.cpu.read(parameters)).map { abs($0 - $1) }.max() ?? 0
+      #expect(abs(Double(longest) / (0.5 * pow(0.1, Double(falls))) - 1) < 0.01)
+    }
+
     @Test(arguments: TestDevices.usable.indices)
     func lossesFall(_ device: Int) throws {
       let victim = try Victim(on: TestDevices.usable[device], maskEpochs: 6, augments: false)

@@ -77,6 +77,25 @@ import Testing
     _ = try moved.makeTrigger(for: source, on: backend)
   }
 
+  /// More images than fit into one batch, and roles of every kind: the pixels are those that training sees.
+  @Test func manyImages() throws {
+    let source = try barImages(700, seed: 3)
+    let file = AttackFile(WaNet(), target: 1, poisonRate: 0.3)
+    let poison = try PoisonedSet(source, file)
+    #expect(poison.roles.count { $0 != .clean } == 630)
+    let trigger = try file.makeTrigger(for: source, on: TestDevices.cpu)
+    let written = try source.poisoned(by: poison, trigger: trigger, on: TestDevices.cpu)
+    let seen = try DeviceImages(
+      source, on: TestDevices.cpu, labels: poison.labels, roles: poison.roles, trigger: trigger
+    ).pixels()
+    #expect(written.labels == poison.labels && written.pixels != source.pixels)
+    #expect(written.pixels.count == seen.count)
+    for (byte, pixel) in zip(written.pixels, seen) where abs(Float(byte) / 255 - pixel) > 0.5 / 255 + 1e-6 {
+      Issue.record("\(byte) / 255 was written for \(pixel)")
+      break
+    }
+  }
+
   /// Grey images of 28 x 28 in files that can be read as anything.
   @Test func tellsTheOptionsToReadItWith() throws {
     let scratch = try ScratchFolder()
@@ -207,6 +226,13 @@ import Testing
     let files = FileManager.default
     let (link, folder) = (scratch.path + "/link", scratch.path + "/elsewhere/empty")
     try files.createSymbolicLink(atPath: link, withDestinationPath: folder)
+    expectError(.usage, "has no name") { try OutputFolder.checkIsFree("") }
+    // Names of one character are names.
+    let here = FileManager.default.currentDirectoryPath
+    for name in ["x", "é", "x/", "x//"] {
+      let found = RealPath.resolvingFolder(of: name)
+      #expect(found.hasSuffix("/" + name.prefix { $0 != "/" }) && found.count > here.count, "\(found)")
+    }
     expectError(.cannotCreate, "link", "does not exist") { try OutputFolder.checkIsFree(link) }
     expectError(.cannotCreate, "link", "does not exist") { try OutputFolder.checkIsFree(link + "/") }
     try files.createDirectory(atPath: folder, withIntermediateDirectories: true)

@@ -59,7 +59,9 @@ extension DeviceTests {
       #expect(try #require(metrics.asr) + (try #require(metrics.ra)) <= 1.0000001)
     }
 
-    private func erase(on backend: any Backend) throws -> (PurificationOutcome, [Float], Victim) {
+    private func erase(
+      on backend: any Backend
+    ) throws -> (outcome: PurificationOutcome, weights: [Float], victim: Victim, agreements: [[Float]]) {
       let victim = try Victim(on: backend)
       try victim.train(epochs: 4)
       var pbe = ProgressiveErasing()
@@ -72,24 +74,35 @@ extension DeviceTests {
       var finished: [Int] = []
       var shares: [Double] = []
       var observer = DefenseObserver()
+      var lines: [String] = []
+      var agreements: [[Float]] = []
+      let infected = try Scorer(victim.weights, data: victim.images)
+      try infected.run()
       observer.finished = { step in
         finished.append(step)
+        let purified = try Scorer(victim.weights, data: victim.images)
+        try purified.run()
+        agreements.append(try AgreementPlan(infected.logits, purified.logits, on: backend).run())
         return try victim.metrics()
       }
       observer.progress = { _, share in shares.append(share) }
+      observer.log = { lines.append($0) }
       let outcome = try pbe.run(
         DefenseSession(victim.weights, observer: observer), training: victim.images,
         labels: victim.poison.labels, isPoisoned: victim.poison.isPoisoned)
       #expect(finished == [0, 1, 2, 3])
       #expect(shares == shares.sorted() && (shares.last ?? 0) <= 1.000001)
-      return (outcome, try backend.read(victim.weights.trained), victim)
+      // Both epochs of the first step, and the first batch of each later one.
+      #expect(lines.count { $0.contains(", adversarial:") } == 2)
+      #expect(lines.count { $0.contains(", partly adversarial:") } == 3)
+      return (outcome, try backend.read(victim.weights.trained), victim, agreements)
     }
 
     /// The structure of algorithm 1: sizes of the extra sets, each from the agreement after the step before, and the
     /// same numbers on each run.
     @Test(arguments: TestDevices.usable.indices)
     func progressiveErasing(_ device: Int) throws {
-      let (outcome, weights, victim) = try erase(on: TestDevices.usable[device])
+      let (outcome, weights, victim, agreements) = try erase(on: TestDevices.usable[device])
       #expect(outcome.steps.map(\.extra_set_size) == [40, 80, 200, 280])
       #expect(outcome.steps.map(\.adversarial_epochs) == [2, 0, 0, 0])
       #expect(outcome.agreement.count == 400)
@@ -101,10 +114,54 @@ extension DeviceTests {
         #expect(abs(try #require(outcome.steps[step].extra_set_poisoned) - share) < 1e-12)
         #expect(outcome.steps[step].metrics != nil)
       }
-      #expect(outcome.steps.allSatisfy { ($0.agreement_auroc ?? -1) >= 0 })
+      #expect(outcome.agreement == agreements[3])
+      for step in 1..<4 {
+        // Nobody who is left out agrees more than anybody who is kept.
+        let (kept, left) = (0..<400).reduce(into: ([Float](), [Float]())) { groups, image in
+          let agreement = agreements[step - 1][image]
+          if outcome.kept[image].contains(step) {
+            groups.0.append(agreement)
+          } else {
+            groups.1.append(agreement)
+          }
+        }
+        #expect(try #require(kept.min()) >= (try #require(left.max())))
+        let auroc = areaUnderROC(
+          scores: agreements[step].map { -$0 }, isPositive: victim.poison.isPoisoned)
+        #expect(outcome.steps[step].agreement_auroc == auroc)
+      }
       let again = try erase(on: TestDevices.usable[device])
-      #expect(again.1 == weights)
-      #expect(again.0.agreement == outcome.agreement)
+      #expect(again.weights == weights)
+      #expect(again.outcome.agreement == outcome.agreement)
+    }
+
+    /// README's table of defaults, and the numbers of the paper's code.
+    @Test func defaults() {
+      let paper = ProgressiveErasing()
+      #expect(paper.epochs_per_step == 10 && paper.adversarial_batches == 31)
+      #expect(paper.initial_fraction == 0.05 && paper.keep_rates == [0.2, 0.5, 0.7])
+      let aft = CleanFineTuning.aft
+      #expect(aft.epochs == 20 && aft.adversarial_epochs == 3)
+      for tuning in [paper.tuning, aft.tuning] {
+        #expect(tuning.batch == 128 && tuning.learning_rate == 0.001 && tuning.schedule == .constant)
+        #expect(tuning.attack.epsilon == 6.0 / 255 && tuning.attack.steps == 7 && !tuning.nesterov)
+      }
+      for baseline in [CleanFineTuning.fineTuning, .finePruning, .ftSAM] {
+        #expect(baseline.epochs == 100 && baseline.adversarial_epochs == 0)
+        #expect(baseline.tuning.batch == 256 && baseline.tuning.learning_rate == 0.01)
+        #expect(baseline.tuning.schedule == .cosine && !baseline.tuning.nesterov)
+      }
+      #expect(
+        CleanFineTuning.ftSAM.tuning.sam_radius == 2 && CleanFineTuning.fineTuning.tuning.sam_radius == 0)
+      let automatic = AutomaticErasing()
+      #expect(automatic.epochs == [4, 3, 2, 3] && automatic.learning_rates == [0.05, 0.05, 0.05, 0.03])
+      #expect(
+        automatic.tuning.batch == 128 && automatic.tuning.nesterov && automatic.tuning.gradient_length == 20)
+      let fromClean = AutomaticFineTuning()
+      #expect(fromClean.learning_rates == [0.0025, 0.05, 0.005] && fromClean.tuning.batch == 64)
+      for tuning in [paper.tuning, aft.tuning, automatic.tuning, fromClean.tuning] {
+        #expect(tuning.momentum == 0.9 && tuning.weight_decay == 5e-4)
+      }
     }
 
     @Test func mostAgreeingBreaksTiesByPosition() {
@@ -777,6 +834,47 @@ extension DeviceTests {
       #expect(try #require(warped.cross) < (try #require(metrics.cross)))
     }
 
+    private func predictions(_ weights: Weights, _ images: LabeledImages) throws -> [Int32] {
+      let scorer = try Scorer(weights, data: DeviceImages(images, on: weights.backend))
+      try scorer.run()
+      return try scorer.answers()
+    }
+
+    /// A trigger after which no pixel is a number: the first class, which is what NaNs give, is no success.
+    @Test func answersToTriggersHaveToBeFinite() throws {
+      struct Blinding: Attack, Trigger {
+        static let name = "blinding"
+        static let keys: Set<String> = []
+        func makeTrigger(image: Shape, seed: UInt64, on backend: any Backend) throws -> any Trigger { self }
+        func apply(to batch: TriggerBatch, in program: inout Program) throws -> Value {
+          let output = program.temporary(program[batch.images].shape)
+          program.append(.fill(Fill(output: output, value: .nan)))
+          return output
+        }
+      }
+      let victim = try Victim(on: TestDevices.cpu)
+      let evaluator = try Evaluator(
+        victim.weights, test: victim.test, attack: AttackFile(Blinding(), target: 0))
+      #expect {
+        _ = try evaluator.evaluate()
+      } throws: {
+        ($0 as? PBEError)?.kind == .badData && ($0 as? PBEError)?.what.contains("triggered") == true
+      }
+    }
+
+    /// There is no rate of what no image can be scored by.
+    @Test func testSetOfTheTargetAlone() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      let rows = victim.test.labels.indices.filter { victim.test.labels[$0] == 1 }
+      let size = victim.test.imageSize
+      let alone = try LabeledImages(
+        name: "one class", channels: 1, height: 12, width: 12, classes: 4,
+        pixels: rows.flatMap { victim.test.pixels[$0 * size..<($0 + 1) * size] }, labels: rows.map { _ in 1 })
+      let metrics = try Evaluator(victim.weights, test: alone, attack: victim.attack).evaluate()
+      #expect(metrics.asr == nil && metrics.ra == nil && metrics.asr_without_trigger == nil)
+      #expect(metrics.asr_all_images != nil)
+    }
+
     /// Every wrong answer to a clean image is an attacker's success without a trigger, of one target.
     @Test func successWithoutTrigger() throws {
       let victim = try Victim(on: TestDevices.cpu)
@@ -791,6 +889,11 @@ extension DeviceTests {
         let others = test.labels.count { $0 != target }
         successes += try #require(metrics.asr_without_trigger) * Double(others)
         #expect(metrics.asr_without_trigger == metrics.asr, "this trigger changes nothing")
+        // Counted by hand.
+        let answers = try predictions(victim.weights, test)
+        let answered = zip(answers, test.labels).filter { $0.0 == target }
+        #expect(metrics.asr_all_images == Double(answered.count) / Double(test.count))
+        #expect(metrics.asr == Double(answered.count { $0.1 != target }) / Double(others))
       }
       #expect(wrong > 5)
       #expect(abs(successes - wrong) < 1e-6)

@@ -70,9 +70,12 @@ struct CheckpointTests {
     #expect(error?.remedy?.contains("model.state_dict()") == true)
   }
 
-  @Test("published infected models: names and shapes by models/README.md")
+  @Test(
+    "published infected models: names and shapes by models/README.md",
+    .enabled(if: TestFiles.shared("models") != nil, "NOT RUN: the shared models"))
   func publishedModels() throws {
-    if let url = TestFiles.shared("models/wrn16-1-cifar10-badnet.pth.tar") {
+    do {
+      let url = try #require(TestFiles.shared("models/wrn16-1-cifar10-badnet.pth.tar"))
       let loaded = try Checkpoint.load(url.path)
       #expect(loaded.format == "PyTorch before 1.6")
       #expect(loaded.state["conv1.weight"]?.shape == [16, 3, 3, 3])
@@ -84,7 +87,7 @@ struct CheckpointTests {
       try checkWeights(loaded.state)
     }
     for (file, classes) in [("smallvgg-cifar10-badnet.pth", 10), ("smallvgg-gtsrb-trojan-wm.pth", 43)] {
-      guard let url = TestFiles.shared("models/\(file)") else { continue }
+      let url = try #require(TestFiles.shared("models/\(file)"))
       let loaded = try Checkpoint.load(url.path)
       #expect(loaded.format == "PyTorch")
       let convolutions = [0, 3, 8, 11, 16, 19]

@@ -59,8 +59,8 @@ extension DeviceTests {
 
     @Test(arguments: networks)
     func attackAndTrainingStep(_ specification: NetworkSpecification) throws {
-      let reference = try Steps(specification, batch: 6, on: TestDevices.cpu)
       for backend in TestDevices.usable.dropFirst() {
+        let reference = try Steps(specification, batch: 6, on: TestDevices.cpu)
         let steps = try Steps(specification, batch: 6, on: backend)
         for side in [reference, steps] {
           try side.backend.write(side.backend.read(side.images), to: side.example)
@@ -72,7 +72,6 @@ extension DeviceTests {
 
         // Both train on the same examples: a sign that rounding turned must not count twice.
         try backend.write(b, to: steps.example)
-        let before = try TestDevices.cpu.read(reference.weights.trained)
         let saved = try reference.weights.graph.parameters.map {
           try TestDevices.cpu.read(reference.weights.tensor($0.name))
         }
@@ -94,10 +93,8 @@ extension DeviceTests {
           )
           #expect(normalisedError(otherChange, change) < 1e-3, "\(parameter.name)")
           moved += normalisedError(saved[index], after)
-          try TestDevices.cpu.write(saved[index], to: reference.weights.tensor(parameter.name))
         }
         #expect(moved > 0, "the training step changed nothing")
-        #expect(try TestDevices.cpu.read(reference.weights.trained) == before)
       }
     }
 

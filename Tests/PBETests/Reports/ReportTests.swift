@@ -343,6 +343,18 @@ import Testing
         #expect(rows.map(\.suggested) == [false, false, false] && rows.map(\.probability) == [0, 0, 0])
         #expect(rows.map(\.poisoned) == (truth ?? [nil, nil, nil]))
       }
+      // Without features all are suggested that the infected model answers as labelled and the purified one does not.
+      outcome.identification = Identification(
+        Identification.Infected(logits: logits, features: logits, channels: 2, places: 1),
+        purified: [5, 0, 5, 0, 5, 0], labels: [0, 1, 0], usesFeatures: false)
+      try AgreementTable.write(outcome, labels: [0, 1, 0], isPoisoned: nil, to: path)
+      let rows = try AgreementTable.read(path)
+      #expect(rows.map(\.suggested) == [false, true, false] && rows.map(\.probability) == [0, 1, 0])
+      #expect(rows.map(\.answer) == [0, 0, 0])
+      let kept = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").dropFirst().map {
+        String($0.split(separator: ",", omittingEmptySubsequences: false)[3])
+      }
+      #expect(kept == ["0 2", "", "1"])
     }
   }
 

@@ -307,6 +307,37 @@ struct SweepFileTests {
     }
   }
 
+  /// An inspection's record is kept and shown as others are; a page has none, and its cell is named.
+  @Test func recordsOfOtherCommands() throws {
+    let inspections = try load(
+      "command: inspect\naxes: {seed: [0, 1]}\ndefaults: {model: m, dataset: mnist, data: d}")
+    try TestFiles.withDirectory { directory in
+      let folder = SweepCellFolder(
+        inspections.cells[1], output: directory.path, records: directory.path + "/records")
+      try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+      try folder.write(status: 0)
+      #expect(try folder.state == .started, "there is no inspection.json")
+      try AtomicFile.write(
+        #"{"model": {"findings": {"acc": 0.75, "asr": 1}}}"#, to: folder.path + "/inspection.json")
+      try folder.keep()
+      try FileManager.default.removeItem(atPath: folder.path)
+      #expect(try folder.state == .recorded)
+      let table = try SweepResults(
+        inspections, output: directory.path, records: directory.path + "/records"
+      ).markdown
+      #expect(
+        table.hasPrefix("| seed | ACC | ASR |\n| --- | --- | --- |\n| 1 | 75.00 | 100.00 |\n"), "\(table)")
+    }
+    let page = try load("command: report\naxes: {seed: [0]}\ndefaults: {arguments: [runs/a]}")
+    try TestFiles.withDirectory { directory in
+      let folder = SweepCellFolder(page.cells[0], output: directory.path)
+      try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+      try folder.write(status: 0)
+      #expect(
+        try SweepResults(page, output: directory.path).markdown.hasPrefix("| cell |\n| --- |\n| seed0 |\n"))
+    }
+  }
+
   @Test func tables() throws {
     let file = try load(Self.example)
     try TestFiles.withDirectory { directory in

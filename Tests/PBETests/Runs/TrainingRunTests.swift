@@ -11,7 +11,7 @@ extension DeviceTests {
     /// A run of a small network, augmented and shuffled; `stopAt` images of all epochs together it is interrupted.
     private func run(
       on backend: any Backend, _ directory: URL, interruptAt: Int? = nil, resume: Bool = false,
-      interruptEvaluation: Int? = nil, goal: TrainingRun.Goal? = nil,
+      interruptEvaluation: Int? = nil, goal: TrainingRun.Goal? = nil, asr: Double? = nil,
       finished: @escaping (TrainingRun.Epoch) -> Void = { _ in }
     ) throws -> (weights: [Float], history: [TrainingRun.Epoch]) {
       let training = try barImages(Self.images, seed: 1)
@@ -42,7 +42,9 @@ extension DeviceTests {
           evaluate: { _, _ in
             evaluations += 1
             if evaluations == interruptEvaluation { throw PBEError(.interrupted, "interrupted") }
-            return try evaluator.evaluate()
+            var metrics = try evaluator.evaluate()
+            metrics.asr = asr
+            return metrics
           },
           finished: { report in
             #expect(report.imagesPerSecond ?? 0 >= 0 && report.secondsLeft >= 0)
@@ -83,6 +85,11 @@ extension DeviceTests {
         #expect(stopped.history == Array(whole.history.prefix(1)))
         let unreached = try run(on: TestDevices.cpu, directory, goal: TrainingRun.Goal(acc: 1.1))
         #expect(unreached.history == whole.history)
+        // Of an attack both have to be reached.
+        for (asr, epochs) in [(0.5, Self.epochs), (0.9, 1)] {
+          let goal = TrainingRun.Goal(acc: first, asr: 0.9)
+          #expect(try run(on: TestDevices.cpu, directory, goal: goal, asr: asr).history.count == epochs)
+        }
       }
     }
   }

@@ -128,6 +128,7 @@ public struct SweepCellFolder: Sendable {
   /// whether they are done.
   private static let lastFiles = [
     "infect": "infect.json", "erase": "report.json", "evaluate": "evaluate.json",
+    "inspect": "inspection.json",
   ]
 
   /// The JSON that the command leaves.
@@ -136,7 +137,7 @@ public struct SweepCellFolder: Sendable {
   public var outputPath: String { cell.command == "report" ? "\(path)/report.html" : path }
   /// What the command leaves besides its record: the model, and a page, which comes after the record.
   private var otherPaths: [String] {
-    var names = cell.command == "evaluate" ? [] : ["model.safetensors"]
+    var names = ["infect", "erase"].contains(cell.command) ? ["model.safetensors"] : []
     if cell.command == "erase", case .flag(true) = cell.options["report"] { names.append("report.html") }
     return names.map { "\(path)/\($0)" }
   }

@@ -80,6 +80,8 @@ public struct SweepResults {
     if rows.contains(where: { $0.values["seconds"] != nil }) {
       columns.append(Column(title: "seconds") { $0.number("seconds").map { String(format: "%.0f", $0) } })
     }
+    // One run of a command that records nothing.
+    if columns.isEmpty { columns.append(Column(title: "cell") { $0.cell.name }) }
     let finished = rows.filter(\.state.isDone)
     var lines: [String] = []
     if !finished.isEmpty {
@@ -138,6 +140,7 @@ public struct SweepResults {
   private static let metrics: [(path: String, title: String)] = [
     ("metrics.acc", "ACC"), ("metrics.asr", "ASR"), ("metrics.ra", "RA"), ("metrics.cross", "cross"),
     ("acc", "ACC"), ("asr", "ASR"), ("ra", "RA"), ("cross", "cross"),
+    ("model.findings.acc", "ACC"), ("model.findings.asr", "ASR"),
     ("before.acc", "ACC before"), ("before.asr", "ASR before"), ("after.acc", "ACC after"),
     ("after.asr", "ASR after"), ("after.ra", "RA after"), ("der", "DER"),
     ("relapse.asr", "ASR after relapse"), ("identification.auroc", "AUROC"),
