@@ -57,6 +57,29 @@ extension CommandTests {
       #expect((object["device"] as? String)?.hasPrefix(device) ?? false)
     }
 
+    /// A step that became slower is an error; what was measured otherwise is not compared.
+    @Test func benchCompares() throws {
+      let folder = try Folder()
+      let bench = [
+        "bench", "--device", "cpu", "--architecture", "mnist-net", "--width", "2", "--batch", "4",
+        "--repeats", "1",
+      ]
+      var stored = try Program.succeed(bench + ["--json"]).json()
+      func store(_ seconds: Double) throws -> String {
+        for step in ["infer", "pgd", "train"] { stored[step] = seconds }
+        return try folder.write(
+          "bench.json", [UInt8](JSONSerialization.data(withJSONObject: stored)))
+      }
+      let result = try Program.succeed(bench + ["--compare", store(1000)])
+      #expect(result.output.contains("time against the stored result:"))
+      try Program.fail(
+        69, ["slower than the stored result: infer by"], bench + ["--compare", store(1e-9)],
+        ignoringOutput: true)
+      try Program.fail(
+        64, ["--compare", "width 2"], bench + ["--width", "3", "--compare", store(1)], ignoringOutput: true)
+      try Program.fail(66, ["missing.json"], bench + ["--compare", folder["missing.json"]])
+    }
+
     @Test func parity() throws {
       let result = try Program.succeed(["parity", "--device", "cpu", "--filter", "argMax", "--json"])
       let devices = try #require(result.json()["devices"] as? [[String: Any]])

@@ -149,7 +149,8 @@ public struct SweepResults {
 
   /// The accuracy that is compared with the baseline's.
   private static func accuracy(of rows: [Row]) -> String {
-    ["after.acc", "metrics.acc"].first { key in rows.contains { $0.values[key] != nil } } ?? "acc"
+    ["after.acc", "metrics.acc", "model.findings.acc"].first { key in rows.contains { $0.values[key] != nil }
+    } ?? "acc"
   }
 
   private func difference(_ row: Row, _ key: String) -> String? {

@@ -42,7 +42,9 @@ struct SweepListing {
         + plan.jobs.map { job in
           let row = rows[job.folder.cell.name]
           func percent(_ name: String) -> String {
-            let values = ["after.", "metrics.", ""].lazy.compactMap { row?.values[$0 + name] }
+            let values = ["after.", "metrics.", "model.findings.", ""].lazy.compactMap {
+              row?.values[$0 + name]
+            }
             return Output.percent(values.first.flatMap(Double.init))
           }
           return [job.folder.cell.name, row?.state.rawValue ?? "", percent("acc"), percent("asr")]
