@@ -42,7 +42,7 @@ extension CommandTests {
       }
     }
 
-    /// Nor does the number of threads matter, which `sweep --jobs` shares out.
+    /// The number of threads changes no bit, which `sweep --jobs` shares out.
     @Test func sameBytesOnAnyNumberOfThreads() throws {
       for threads in ["1", "2", "5"] {
         _ = try Program.succeed(

@@ -89,23 +89,36 @@ import Testing
       isCPU: false, vendor: .nvidia, computeUnits: 132, largestGroup: 1024, localMemory: 48 << 10,
       largestAllocation: 1 << 30)
     let tuning = try OpenCLTuning(limits, environment: [:])
-    func kernels(_ shape: ConvolutionShape, filterGradient: Bool = false) throws -> [String] {
+    func kernels(
+      _ shape: ConvolutionShape, filterGradient: Bool = false, after activation: Activation? = nil
+    ) throws -> [String] {
       var program = Program()
       let x = program.temporary(shape.input)
       let y = program.temporary(shape.output)
       let w = program.temporary(shape.filter, role: .filter)
+      let prologue = activation.map { Prologue(activation: $0) }
       program.append(
         filterGradient
           ? .convolutionFilterGradient(
             ConvolutionFilterGradient(
-              input: x, outputGradient: y, filterGradient: w, geometry: shape.geometry))
-          : .convolution(Convolution(input: x, filter: w, output: y, geometry: shape.geometry)))
+              input: x, outputGradient: y, filterGradient: w, geometry: shape.geometry, prologue: prologue))
+          : .convolution(
+            Convolution(input: x, filter: w, output: y, geometry: shape.geometry, prologue: prologue)))
       return try LaunchBuilder(program, tuning: tuning).plans.map(\.kernel)
     }
     let group = ["winograd_input", "tiled_product", "winograd_output"]
     // 147 KiB of transformed numbers per image: one group of 128, three of 1024.
     #expect(try kernels(.same(128, 512, 4, 4, to: 512)) == ["winograd_filter"] + group)
     #expect(try kernels(.same(1024, 512, 4, 4, to: 512)) == ["winograd_filter"] + group + group + group)
+    // A function that costs much is computed once for all groups, one that doesn't where the input is loaded.
+    for (activation, once) in [(Activation.tanh, 1), (.relu, 0)] {
+      for filterGradient in [false, true] {
+        let names = try kernels(
+          .same(1024, 512, 4, 4, to: 512), filterGradient: filterGradient, after: activation)
+        #expect(names.count { $0 == "affine_activation" } == once)
+        #expect(names.count { $0 == "winograd_input" } == 3)
+      }
+    }
     #expect(
       try kernels(.same(128, 64, 32, 32, to: 64), filterGradient: true).suffix(2)
         == ["sum_parts", "winograd_filter_gradient"])

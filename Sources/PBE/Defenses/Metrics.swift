@@ -10,8 +10,8 @@ public struct Metrics: Sendable, Codable, Equatable {
   public var ra: Double?
   /// The attack success rate over all images, target class included, as the paper's code counts.
   public var asr_all_images: Double?
-  /// The share of the same images as in ``asr`` that get the attacker's label without the trigger: what is left of the ASR
-  /// where the backdoor is gone.
+  /// The share of the same images as in ``asr`` that get the attacker's label without the trigger: about what is left of
+  /// the ASR where the backdoor is gone.
   public var asr_without_trigger: Double?
   /// The share of test images in the cross role (WaNet's noise mode, the input-aware attack's cross-trigger) that get
   /// their true label; `nil` where the attack has no such role.
@@ -19,15 +19,11 @@ public struct Metrics: Sendable, Codable, Equatable {
 
   /// Creates metrics.
   public init(
-    acc: Double, asr: Double? = nil, ra: Double? = nil, asrAllImages: Double? = nil,
-    asrWithoutTrigger: Double? = nil, cross: Double? = nil
+    acc: Double, asr: Double? = nil, ra: Double? = nil
   ) {
     self.acc = acc
-    self.cross = cross
     self.asr = asr
     self.ra = ra
-    asr_all_images = asrAllImages
-    asr_without_trigger = asrWithoutTrigger
   }
 
   /// Defense effectiveness rate: (max(0, dASR) - max(0, dACC) + 1) / 2, from before to after; `nil` without an ASR.
@@ -77,7 +73,7 @@ public final class Evaluator {
     let triggeredAnswers = try answers(of: triggered, "triggered test images") {
       try progress(test.count + $0)
     }
-    var (scored, hits, robust, all, missed) = (0, 0, 0, 0, 0)
+    var (scored, hits, robust, all, hitsWithoutTrigger) = (0, 0, 0, 0, 0)
     for ((answer, label), cleanAnswer) in zip(zip(triggeredAnswers, test.labels), cleanAnswers) {
       let target = attack.targetLabel(of: label, classes: test.classes)
       let hit = answer == target
@@ -86,13 +82,13 @@ public final class Evaluator {
       scored += 1
       hits += hit ? 1 : 0
       robust += answer == label ? 1 : 0
-      missed += cleanAnswer == target ? 1 : 0
+      hitsWithoutTrigger += cleanAnswer == target ? 1 : 0
     }
     metrics.asr_all_images = Double(all) / Double(test.count)
     if scored > 0 {
       metrics.asr = Double(hits) / Double(scored)
       metrics.ra = Double(robust) / Double(scored)
-      metrics.asr_without_trigger = Double(missed) / Double(scored)
+      metrics.asr_without_trigger = Double(hitsWithoutTrigger) / Double(scored)
     }
     if let crossed {
       metrics.cross = accuracy(

@@ -77,8 +77,9 @@ extension ParityTable {
     cases.append(batchNormGradient(Shape(3, 16, 5, 4), .silu, inPlace: true))
     // Single precision must not lose the variance in the square of the mean.
     cases.append(statistics(Shape(4, 6, 8, 8), offset: 30))
-    cases.append(statistics(Shape(1, 5)))
     cases.append(statistics(Shape(4, 6, 8, 8), momentum: 0.25, epsilon: 1e-3))
+    // One pixel has no deviation, nor is anything divided by none.
+    cases.append(statistics(Shape(1, 5)))
     for channels in [1, 5, 64, 513] {
       for deviation in [false, true] { cases.append(fold(channels, deviation)) }
     }

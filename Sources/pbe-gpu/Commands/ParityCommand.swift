@@ -19,7 +19,7 @@ struct ParityCommand: ParsableCommand {
   @Option(help: "Only cases whose name contains this text.")
   var filter: String?
 
-  @Flag(help: "Also the sums of real batches, which take some minutes on two cores.")
+  @Flag(help: "Also the sums of real batches, which take about a minute on a CPU with two cores.")
   var large = false
 
   @Flag(help: "Print one JSON object on standard output.")

@@ -158,7 +158,8 @@ extension DeviceTests {
       #expect(
         automatic.tuning.batch == 128 && automatic.tuning.nesterov && automatic.tuning.gradient_length == 20)
       let fromClean = AutomaticFineTuning()
-      #expect(fromClean.learning_rates == [0.0025, 0.05, 0.005] && fromClean.tuning.batch == 64)
+      #expect(fromClean.epochs == [100, 60, 20] && fromClean.learning_rates == [0.0025, 0.05, 0.005])
+      #expect(fromClean.tuning.nesterov && fromClean.tuning.batch == 64)
       for tuning in [paper.tuning, aft.tuning, automatic.tuning, fromClean.tuning] {
         #expect(tuning.momentum == 0.9 && tuning.weight_decay == 5e-4)
       }
@@ -834,12 +835,6 @@ extension DeviceTests {
       #expect(try #require(warped.cross) < (try #require(metrics.cross)))
     }
 
-    private func predictions(_ weights: Weights, _ images: LabeledImages) throws -> [Int32] {
-      let scorer = try Scorer(weights, data: DeviceImages(images, on: weights.backend))
-      try scorer.run()
-      return try scorer.answers()
-    }
-
     /// A trigger after which no pixel is a number: the first class, which is what NaNs give, is no success.
     @Test func answersToTriggersHaveToBeFinite() throws {
       struct Blinding: Attack, Trigger {
@@ -880,6 +875,10 @@ extension DeviceTests {
       let victim = try Victim(on: TestDevices.cpu)
       try victim.train(epochs: 1)
       let test = victim.test
+      // Counted by hand.
+      let scorer = try Scorer(victim.weights, data: DeviceImages(test, on: TestDevices.cpu))
+      try scorer.run()
+      let answers = try scorer.answers()
       var (wrong, successes) = (0.0, 0.0)
       for target in 0..<test.classes {
         let metrics = try Evaluator(
@@ -889,8 +888,6 @@ extension DeviceTests {
         let others = test.labels.count { $0 != target }
         successes += try #require(metrics.asr_without_trigger) * Double(others)
         #expect(metrics.asr_without_trigger == metrics.asr, "this trigger changes nothing")
-        // Counted by hand.
-        let answers = try predictions(victim.weights, test)
         let answered = zip(answers, test.labels).filter { $0.0 == target }
         #expect(metrics.asr_all_images == Double(answered.count) / Double(test.count))
         #expect(metrics.asr == Double(answered.count { $0.1 != target }) / Double(others))

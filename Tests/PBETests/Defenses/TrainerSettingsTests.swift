@@ -22,16 +22,22 @@ extension DeviceTests {
       ("clip", { $0.attack.clip = true }), ("batch statistics", { $0.attack.usesBatchStatistics = true }),
     ]
 
-    private let training: LabeledImages
+    /// PGD with steps that leave the ball, and the range of pixels.
+    private static var settings: TrainingSettings {
+      var settings = TrainingSettings()
+      settings.batch = 16
+      settings.attack = PGD(epsilon: 0.3, stepSize: 0.12, steps: 3)
+      return settings
+    }
+
     private let weights: Weights
     private let images: DeviceImages
 
     init() throws {
-      training = try barImages(48, size: 32, seed: 1)
       let specification = NetworkSpecification(
         .preactresnet18, width: 4, classes: 4, channels: 1, height: 32, imageWidth: 32)
       weights = try Weights(specification.graph(), on: TestDevices.cpu)
-      images = try DeviceImages(training, on: TestDevices.cpu)
+      images = try DeviceImages(barImages(48, size: 32, seed: 1), on: TestDevices.cpu)
     }
 
     /// An epoch of three steps from the same weights.
@@ -39,9 +45,7 @@ extension DeviceTests {
       adversarial: Bool = false, _ change: (inout TrainingSettings) -> Void = { _ in }
     ) throws -> [Float] {
       try weights.initialise(seed: 3)
-      var settings = TrainingSettings()
-      settings.batch = 16
-      settings.attack = PGD(epsilon: 0.3, stepSize: 0.12, steps: 3)
+      var settings = Self.settings
       change(&settings)
       let trainer = try Trainer(weights, data: images, settings: settings)
       try trainer.epoch(
@@ -75,10 +79,7 @@ extension DeviceTests {
     /// Adversarial examples are harder than the images.
     @Test func adversarialStepsAreHarder() throws {
       try weights.initialise(seed: 3)
-      var settings = TrainingSettings()
-      settings.batch = 16
-      settings.attack = PGD(epsilon: 0.3, stepSize: 0.12, steps: 3)
-      let trainer = try Trainer(weights, data: images, settings: settings)
+      let trainer = try Trainer(weights, data: images, settings: Self.settings)
       for _ in 0..<12 { try trainer.epoch(on: Array(0..<48), learningRate: { _, _ in 0.05 }) }
       func loss(adversarial: Bool) throws -> Double {
         try trainer.epoch(

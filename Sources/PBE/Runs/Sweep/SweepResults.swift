@@ -16,6 +16,14 @@ public struct SweepResults {
     public let error: String?
 
     func number(_ key: String) -> Double? { values[key].flatMap(Double.init) }
+
+    /// Where the records of the commands have the rates of the model that a cell ends with.
+    fileprivate static let ratePaths = ["after.", "metrics.", "model.findings.", ""]
+
+    /// A rate of the model that the cell ends with, `acc` or `asr`.
+    public func rate(_ name: String) -> Double? {
+      Self.ratePaths.lazy.compactMap { number($0 + name) }.first
+    }
   }
 
   /// The cells in the file's order.
@@ -149,8 +157,7 @@ public struct SweepResults {
 
   /// The accuracy that is compared with the baseline's.
   private static func accuracy(of rows: [Row]) -> String {
-    ["after.acc", "metrics.acc", "model.findings.acc"].first { key in rows.contains { $0.values[key] != nil }
-    } ?? "acc"
+    Row.ratePaths.map { $0 + "acc" }.first { key in rows.contains { $0.values[key] != nil } } ?? "acc"
   }
 
   private func difference(_ row: Row, _ key: String) -> String? {

@@ -41,13 +41,10 @@ struct SweepListing {
       [["cell", "state", "ACC", "ASR"]]
         + plan.jobs.map { job in
           let row = rows[job.folder.cell.name]
-          func percent(_ name: String) -> String {
-            let values = ["after.", "metrics.", "model.findings.", ""].lazy.compactMap {
-              row?.values[$0 + name]
-            }
-            return Output.percent(values.first.flatMap(Double.init))
-          }
-          return [job.folder.cell.name, row?.state.rawValue ?? "", percent("acc"), percent("asr")]
+          return [
+            job.folder.cell.name, row?.state.rawValue ?? "", Output.percent(row?.rate("acc")),
+            Output.percent(row?.rate("asr")),
+          ]
         })
   }
 }
