@@ -102,21 +102,24 @@ float activation_slope(float x, int activation, float parameter) {
       const float s = 1 / (1 + exp(-x));
       return s * (1 + x * (1 - s));
     }
-    case ACT_HARD_SWISH: return x < -3 ? 0 : x <= 3 ? x / 3 + 0.5f : 1;
+    case ACT_HARD_SWISH: return x <= -3 ? 0 : x < 3 ? x / 3 + 0.5f : 1;
     default: return 1;
   }
 }
+
+// What the prologue makes of a convolution's input x in channel c.
+#if PROLOGUE == 2
+#define ON_LOAD(x, c) activate(scale[c] * (x) + shift[c], ACTIVATION, parameter)
+#elif PROLOGUE == 1
+#define ON_LOAD(x, c) activate(x, ACTIVATION, parameter)
+#else
+#define ON_LOAD(x, c) (x)
+#endif
 
 #if defined(COMMON)
 #elif defined(CONVOLUTION)
 
 // MARK: - Convolution
-
-#if PROLOGUE == 2
-#define ON_LOAD(x, c) activate(scale[c] * (x) + shift[c], ACTIVATION, parameter)
-#elif PROLOGUE == 1
-#define ON_LOAD(x, c) activate(x, ACTIVATION, parameter)
-#endif
 
 // An implicit matrix product: PIXELS output pixels x VW output channels per work-item, all in registers.
 //
@@ -251,14 +254,6 @@ kernel void convolution(
 #elif defined(FILTER_GRADIENT)
 
 // MARK: - Filter gradient
-
-#if PROLOGUE == 2
-#define ON_LOAD(x, c) activate(scale[c] * (x) + shift[c], ACTIVATION, parameter)
-#elif PROLOGUE == 1
-#define ON_LOAD(x, c) activate(x, ACTIVATION, parameter)
-#else
-#define ON_LOAD(x, c) (x)
-#endif
 
 // CHANNELS input channels x VW output channels (a divisor of K) of one tap per work-item, summed over the image rows
 // of one part: `output` is (part, tap, c, k).
@@ -637,6 +632,8 @@ kernel void batch_norm_merge(
   inverseOut[c] = inverse;
   scale[c] = gamma[c] * inverse;
   shift[c] = beta[c] - mean * (gamma[c] * inverse);
+  // Not even a mean that has overflowed may change what is to stay.
+  if (momentum == 0) return;
   runningMean[c] = (1 - momentum) * runningMean[c] + momentum * mean;
   runningVariance[c] = (1 - momentum) * runningVariance[c] + momentum * (squares / max(pixels - 1, 1));
 }

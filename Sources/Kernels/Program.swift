@@ -55,6 +55,13 @@ public struct Program: Sendable {
     return program
   }
 
+  /// Throws `internal` for a value without elements, which no kernel computes: such as a convolution's output whose input is
+  /// smaller than the kernel.
+  func check() throws {
+    guard let empty = values.first(where: { $0.shape.count < 1 }) else { return }
+    throw PBEError(.internal, "a tensor of shape \(empty.shape) has no elements")
+  }
+
   /// The description of a value.
   public subscript(value: Value) -> Specification { values[value.index] }
 }

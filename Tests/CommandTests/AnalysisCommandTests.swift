@@ -125,6 +125,10 @@ extension CommandTests {
       try Program.fail(65, ["at least 6"], ["calibrate", folder["o"], "--output", folder["c.json"]])
       try Program.fail(
         64, ["folder of inspections"], ["calibrate", folder["o"], "--output", folder["o/c.json"]])
+      // By another name as well.
+      try FileManager.default.createSymbolicLink(atPath: folder["link"], withDestinationPath: folder["o"])
+      try Program.fail(
+        64, ["folder of inspections"], ["calibrate", folder["o"], "--output", folder["link/c.json"]])
       try folder.write("o/other.json", "[]")
       try Program.fail(
         65, ["other.json", "no inspection"], ["calibrate", folder["o"], "--output", folder["c.json"]])

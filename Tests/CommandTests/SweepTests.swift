@@ -277,6 +277,9 @@ extension CommandTests {
         "#SBATCH --array=0-3%3", "#SBATCH --gres=gpu:2", "#SBATCH --time=1:00:00",
         "#SBATCH --signal=B:USR1@90",
         "#SBATCH --requeue", "#SBATCH --partition=a",
+        // Where they are not quoted, a `#` in a path begins a comment.
+        "#SBATCH --chdir=\"\(FileManager.default.currentDirectoryPath)\"",
+        "#SBATCH --output=\"\(folder["runs"])/slurm/%A_%a.log\"",
       ] {
         #expect(script.contains("\(line)\n"), "\(line): \(script)")
       }

@@ -37,6 +37,29 @@ import Testing
     #expect(result.map(\.isNaN) == [true, true, true, true], "\(result)")
   }
 
+  /// Batch norm that is told to leave its running statistics leaves them, whatever the images are.
+  @Test(arguments: TestDevices.usable.indices)
+  func runningStatisticsStay(_ device: Int) throws {
+    let backend = TestDevices.usable[device]
+    let input = try backend.makeTensor(
+      [Float](repeating: 3e38, count: 8), shape: Shape(2, 1, 2, 2), role: .image)
+    let one = try backend.makeTensor([Float(1)], shape: .vector(1))
+    let (mean, variance) = (
+      try backend.makeTensor([Float(0.5)], shape: .vector(1)),
+      try backend.makeTensor([Float(2)], shape: .vector(1))
+    )
+    var program = Program()
+    func vector() -> Value { program.temporary(.vector(1), role: .plain) }
+    program.append(
+      .batchNormStatistics(
+        BatchNormStatistics(
+          input: program.bind(input), gamma: program.bind(one), beta: program.bind(one),
+          runningMean: program.bind(mean), runningVariance: program.bind(variance), mean: vector(),
+          inverseDeviation: vector(), affine: ChannelAffine(scale: vector(), shift: vector()), momentum: 0)))
+    try backend.compile([program])[0].run(RunParameters())
+    #expect(try backend.read(mean) == [Float(0.5)] && backend.read(variance) == [Float(2)])
+  }
+
   /// Clipping does not make zeros of gradients that nothing can shorten, whose step would look like a sound one.
   @Test(arguments: TestDevices.usable.indices)
   func clippingShowsDivergence(_ device: Int) throws {

@@ -143,6 +143,26 @@ import Testing
     let byHand = try OpenCLTuning(device.limits, environment: ["PBE_GPU_KERNELS": "gpu"])
     #expect(try again(byHand) == nil)
     #expect(notices.all.count == 2 && notices.all[1].contains("other kernels"))
+    // The program divides sums otherwise than the version that wrote the checkpoint.
+    let text = String(decoding: try JSONEncoder().encode(KernelChoices(tuned, of: device)), as: UTF8.self)
+    let now = "\"launches\":\(LaunchBuilder.version)"
+    #expect(text.contains(now))
+    let older = text.replacingOccurrences(of: now, with: "\"launches\":0")
+    let choices = try JSONDecoder().decode(KernelChoices.self, from: Data(older.utf8))
+    #expect(try choices.tuning(for: device, environment: environment, notice: notices.add) == nil)
+    #expect(notices.all.count == 3)
+  }
+
+  /// Where nothing could be tried, for want of time or of memory, nothing is kept: the next start tries again.
+  @Test func nothingTriedIsNothingKept() throws {
+    defer { remove() }
+    let notices = Notices()
+    var tuner = quick
+    tuner.seconds = 0
+    let automatic = AutomaticTuning(environment: environment, notice: notices.add)
+    #expect(try automatic.tuning(for: device, tuner: tuner) == nil)
+    #expect(notices.all.last?.contains("isn't tuned") == true, "\(notices.all)")
+    #expect(try automatic.tuning(for: device, tuner: quick) != nil)
   }
 
   @Test func theFilesNameIsPlain() throws {

@@ -61,6 +61,7 @@ public final class CPUBackend: Backend {
   public func synchronize() {}
 
   public func compile(_ programs: [Program]) throws -> [any Executable] {
+    for program in programs { try program.check() }
     let fused = programs.map(CPUFusion.fuse)
     let plans = fused.map { MemoryPlan($0.program, alignment: alignment, chunkLimit: .max) }
     let arenaSize = plans.map { $0.chunks.reduce(0, +) }.max() ?? 0

@@ -23,6 +23,7 @@ extension CPUCompiler {
   }
 
   func poolGradient(_ d: PoolGradient) throws -> Step {
+    try d.checkInput()
     let (dy, dx, x) = (try floats(d.outputGradient), try floats(d.inputGradient), try floats(d.input))
     let (input, output) = (shape(d.inputGradient), shape(d.outputGradient))
     let pool = poolShape(input, output, d.geometry)

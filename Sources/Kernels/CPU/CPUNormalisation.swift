@@ -74,6 +74,8 @@ extension CPUCompiler {
         scale[c] = Float(Double(gamma[c]) * deviation)
         shift[c] = Float(Double(beta[c]) - average * Double(gamma[c]) * deviation)
         let unbiased = count > 1 ? squares / (count - 1) : variance
+        // Not even a mean that has overflowed may change what is to stay.
+        if d.momentum == 0 { continue }
         runningMean[c] += d.momentum * (Float(average) - runningMean[c])
         runningVariance[c] += d.momentum * (Float(unbiased) - runningVariance[c])
       }

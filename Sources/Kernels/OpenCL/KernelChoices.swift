@@ -7,6 +7,8 @@ public struct KernelChoices: Codable, Equatable, Sendable {
   let device: String
   /// A hash of the kernels' text.
   let kernels: String
+  /// ``LaunchBuilder/version``; `nil` in files of earlier versions.
+  let launches: Int?
   /// They are those for a CPU.
   let isCPU: Bool
   /// The parameters of every family.
@@ -19,6 +21,7 @@ public struct KernelChoices: Codable, Equatable, Sendable {
   init(_ tuning: OpenCLTuning, of device: OpenCLDevice) {
     self.device = device.fingerprint
     kernels = OpenCLCompiler.fingerprint
+    launches = LaunchBuilder.version
     isCPU = tuning.isCPU
     families = tuning.products
     computeUnits = tuning.limits.computeUnits
@@ -38,7 +41,9 @@ public struct KernelChoices: Codable, Equatable, Sendable {
     if self == KernelChoices(tuning, of: device) { return tuning }
     if TuningStore.chosenByHand(environment) { return refuse("PBE_GPU_KERNELS chooses others") }
     guard self.device == device.fingerprint else { return refuse("they are of another device or driver") }
-    guard kernels == OpenCLCompiler.fingerprint, isCPU == tuning.isCPU, tuning.use(families).isEmpty else {
+    guard kernels == OpenCLCompiler.fingerprint, launches == LaunchBuilder.version, isCPU == tuning.isCPU,
+      tuning.use(families).isEmpty
+    else {
       return refuse("they are of other kernels")
     }
     if let computeUnits {

@@ -121,7 +121,7 @@ extension LaunchBuilder {
   private mutating func convolutionInRegisters(_ c: DenseConvolution) throws {
     let (x, y, taps) = (c.inputShape, c.outputShape, c.taps)
     let width = tuning.width(y.c)
-    let blocks = (y.c + width - 1) / width
+    let blocks = divideUp(y.c, width)
     let padded = blocks * width
 
     // A filter as it is serves where its rows are whole vectors.
@@ -137,10 +137,10 @@ extension LaunchBuilder {
         blockStride: blockStride, width: width, transpose: c.transposed)
     }
 
-    let columns = (y.w + c.divisor - 1) / c.divisor * c.divisor
+    let columns = divideUp(y.w, c.divisor) * c.divisor
     let pixels = y.n * y.h * columns
     var perItem = tuning.pixels
-    while perItem > 1, (pixels + perItem - 1) / perItem * blocks < itemsToFill { perItem /= 2 }
+    while perItem > 1, divideUp(pixels, perItem) * blocks < itemsToFill { perItem /= 2 }
     // A prologue on load costs as much as a few products: it pays where an element is loaded once or twice.
     let loaded = try load(
       c.input, shape: x, prologue: c.prologue, onLoad: taps * blocks / max(1, c.stride * c.stride) <= 2)
@@ -164,7 +164,7 @@ extension LaunchBuilder {
           pixels, x.c, y.c, x.h, x.w, y.h, y.w, c.kernelHeight, c.kernelWidth, c.padY, c.padX, c.stride,
           c.dilation,
           rowStride, blockStride)),
-      global: [blocks, (pixels + perItem - 1) / perItem], local: local, variant: variant)
+      global: [blocks, divideUp(pixels, perItem)], local: local, variant: variant)
   }
 
   /// An input as a kernel reads it: `scale`, `shift`, `parameter` are the prologue's arguments.

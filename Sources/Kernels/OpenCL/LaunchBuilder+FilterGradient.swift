@@ -64,10 +64,10 @@ extension LaunchBuilder {
 
     let rows = y.n * y.h
     let longest = max(1, 2048 / max(1, y.w))
-    let wanted = max((rows + longest - 1) / longest, (itemsToFill + items - 1) / items)
+    let wanted = max(divideUp(rows, longest), divideUp(itemsToFill, items))
     let affordable = max(1, 16 << 20 / max(1, count))
     let rowsPerPart = max(1, (rows + min(wanted, affordable) - 1) / min(wanted, affordable))
-    let partCount = (rows + rowsPerPart - 1) / rowsPerPart
+    let partCount = divideUp(rows, rowsPerPart)
     let direct = partCount == 1 && !f.accumulate && f.bias == nil
     let target = direct ? .value(f.output) : try need(.partial, floats: partCount * count)
     let sizes = try ints(

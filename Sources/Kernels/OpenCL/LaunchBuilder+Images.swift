@@ -13,9 +13,7 @@ extension LaunchBuilder {
 
   mutating func poolGradient(_ d: PoolGradient) throws {
     let (dy, dx, g) = (shape(d.outputGradient), shape(d.inputGradient), d.geometry)
-    guard g.kind == .average || d.input != nil else {
-      throw PBEError(.internal, "the gradient of maximum pooling needs the forward input")
-    }
+    try d.checkInput()
     launchGrid(
       "pool_gradient",
       [.value(d.outputGradient), optional(d.input), .value(d.inputGradient)]

@@ -5,8 +5,8 @@ extension LaunchBuilder {
     size: Int, count: Int
   ) {
     let wanted = min(most, max(1, pixels / least))
-    let size = max(1, (pixels + wanted - 1) / wanted)
-    return (size, (pixels + size - 1) / size)
+    let size = max(1, divideUp(pixels, wanted))
+    return (size, divideUp(pixels, size))
   }
 
   /// The chunks of batch norm's sums, which ``merge(_:_:channels:)`` merges.
@@ -26,7 +26,7 @@ extension LaunchBuilder {
     _ kernel: String, _ arguments: [LaunchPlan.Argument], channels: Int, chunks: Int, variant: String? = nil
   ) {
     let width = tuning.generalWidth
-    let columns = (channels + width - 1) / width
+    let columns = divideUp(channels, width)
     let across = tuning.isCPU ? 1 : powerOfTwo(columns, limit: 64)
     launch(
       kernel, arguments, global: [columns, chunks], local: [across, tuning.isCPU ? 1 : max(1, 64 / across)],

@@ -21,10 +21,9 @@ extension LaunchBuilder {
 
     // The pixels of a strided input gradient fall into classes that meet different taps.
     let classes = c.divisor * c.divisor
-    func ceil(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }
-    let pixels = y.n * ceil(y.h, c.divisor) * ceil(y.w, c.divisor)
-    let tiles = ceil(pixels, sizes.tileM) * ceil(y.c, sizes.tileN)
-    let rounds = c.taps * ceil(x.c, sizes.tileK * cores.termsPerWord)
+    let pixels = y.n * divideUp(y.h, c.divisor) * divideUp(y.w, c.divisor)
+    let tiles = divideUp(pixels, sizes.tileM) * divideUp(y.c, sizes.tileN)
+    let rounds = c.taps * divideUp(x.c, sizes.tileK * cores.termsPerWord)
     let (parts, perPart) = roundsPerPart(
       rounds, groups: tiles * classes, resultCount: y.count, longest: .max, fill: sizes.fill)
     let target = parts == 1 ? .value(c.output) : try need(.partial, floats: parts * y.count)
@@ -55,12 +54,11 @@ extension LaunchBuilder {
     let taps = g.kernelHeight * g.kernelWidth
     let loaded = try loadForGroup(f.input, shape: x, prologue: f.prologue)
 
-    func ceil(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }
     let count = taps * x.c * y.c
-    let tiles = ceil(taps * x.c, sizes.tileM) * ceil(y.c, sizes.tileN)
+    let tiles = divideUp(taps * x.c, sizes.tileM) * divideUp(y.c, sizes.tileN)
     let terms = sizes.tileK * cores.termsPerWord
     let (parts, perPart) = roundsPerPart(
-      ceil(y.pixels, terms), groups: tiles, resultCount: count, longest: max(1, 2048 / terms),
+      divideUp(y.pixels, terms), groups: tiles, resultCount: count, longest: max(1, 2048 / terms),
       fill: sizes.fill)
     let isDirect = parts == 1 && f.bias == nil && !f.accumulate
     let target = isDirect ? .value(f.output) : try need(.partial, floats: parts * count)
@@ -93,6 +91,6 @@ extension LaunchBuilder {
     let toRound = rounds / longest
     let affordable = (16 << 20) / max(1, resultCount)
     let perPart = max(1, (rounds - 1) / max(1, min(max(toFill, toRound), affordable)) + 1)
-    return (max(1, (rounds + perPart - 1) / perPart), perPart)
+    return (max(1, divideUp(rounds, perPart)), perPart)
   }
 }

@@ -23,10 +23,9 @@ struct TiledProduct {
 
   /// Rows in tiles of `height`. A strided input gradient has classes of pixels, each in whole tiles.
   func tilesDown(_ height: Int) -> Int {
-    func ceil(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }
-    guard divisor > 1 else { return ceil(rows, height) }
+    guard divisor > 1 else { return divideUp(rows, height) }
     return divisor * divisor
-      * ceil(output.n * ceil(output.h, divisor) * ceil(output.w, divisor), height)
+      * divideUp(output.n * divideUp(output.h, divisor) * divideUp(output.w, divisor), height)
   }
 }
 
@@ -102,17 +101,17 @@ extension LaunchBuilder {
   /// the partial results stay below 64 MiB.
   func partCount(_ product: TiledProduct, _ parameters: ProductParameters, longest: Int) -> Int {
     let groups =
-      product.tilesDown(parameters.tileM) * ((product.columns + parameters.tileN - 1) / parameters.tileN)
+      product.tilesDown(parameters.tileM) * divideUp(product.columns, parameters.tileN)
       * product.batches
     let wanted = parameters.fill * tuning.limits.computeUnits
-    let slices = max(1, (product.depth + parameters.tileK - 1) / parameters.tileK)
+    let slices = max(1, divideUp(product.depth, parameters.tileK))
     // A part of a few slices costs more than it brings.
     let toFill = min((wanted + groups - 1) / max(1, groups), slices / 8)
     let toRound = product.depth / longest
     let affordable = (16 << 20) / max(1, product.rows * product.columns * product.batches)
     let parts = max(1, min(max(toFill, toRound), affordable))
-    let slicesPerPart = (slices + parts - 1) / parts
-    return (slices + slicesPerPart - 1) / slicesPerPart
+    let slicesPerPart = divideUp(slices, parts)
+    return divideUp(slices, slicesPerPart)
   }
 
   /// One launch of `tiled_product`. With several parts, or batches, `output` is (part, batch, row, column), and
@@ -133,7 +132,7 @@ extension LaunchBuilder {
       variant += " -DDIVISOR=\(product.divisor) -DTAP_STEP=\(step)"
     }
     let groups =
-      product.tilesDown(parameters.tileM) * ((product.columns + parameters.tileN - 1) / parameters.tileN)
+      product.tilesDown(parameters.tileM) * divideUp(product.columns, parameters.tileN)
     let sizes = try ints(
       y.n, x.c, y.c, x.h, x.w, y.h, y.w, product.kernelHeight, product.kernelWidth, product.padY,
       product.padX,

@@ -64,6 +64,9 @@ struct LaunchPlan {
 
 /// Turns the operators of a program into launches.
 struct LaunchBuilder {
+  /// Goes up when launches change so that results round otherwise: how sums are cut, for example.
+  static let version = 1
+
   let program: Program
   let tuning: OpenCLTuning
   /// Work-items that fill the device.
@@ -161,3 +164,6 @@ struct LaunchBuilder {
     return power
   }
 }
+
+/// `count / size`, rounded up.
+func divideUp(_ count: Int, _ size: Int) -> Int { (count + size - 1) / size }

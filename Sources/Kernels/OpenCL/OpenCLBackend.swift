@@ -156,6 +156,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
 
   /// The same with another choice of kernels.
   func compile(_ programs: [Program], tuning: OpenCLTuning) throws -> [any Executable] {
+    for program in programs { try program.check() }
     let memoryPlans = programs.map { MemoryPlan($0, alignment: alignment, chunkLimit: largestAllocation) }
     let builders = try programs.map { try LaunchBuilder($0, tuning: tuning) }
     let arena = try (0..<(memoryPlans.map(\.chunks.count).max() ?? 0)).map { index in
@@ -180,8 +181,7 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
       }
       let launches = try builder.plans.map { plan in
         let kernel = try compiler.kernel(plan.kernel, variant: plan.variant)
-        return try OpenCLLaunch(plan, kernel: kernel, largestGroup: compiler.largestGroup(kernel)) {
-          argument in
+        return try OpenCLLaunch(plan, kernel: kernel, most: compiler.mostItems(kernel)) { argument in
           switch argument {
           case .value(let value): buffers[value.index]
           case .scratch(let kind): scratch[kind.rawValue].map { OpenCLPart(storage: $0, byteOffset: 0) }

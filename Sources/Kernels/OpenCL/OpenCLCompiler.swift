@@ -47,12 +47,13 @@ final class OpenCLCompiler {
     return try OpenCLError.own(kernel, status, "clCreateKernel(\(name))") { clReleaseKernel($0) }
   }
 
-  /// The largest work-group that `kernel` can have on the device.
-  func largestGroup(_ kernel: OpenCLHandle) -> Int {
+  /// The most work-items that a work-group of `kernel` can have on the device.
+  func mostItems(_ kernel: OpenCLHandle) -> OpenCLLaunch.MostItems {
     var size = 0
     let status = clGetKernelWorkGroupInfo(
       kernel.pointer, device.id, pbe_CL_KERNEL_WORK_GROUP_SIZE, MemoryLayout<Int>.size, &size, nil)
-    return status == CL_SUCCESS && size > 0 ? min(size, device.largestGroup) : device.largestGroup
+    let group = status == CL_SUCCESS && size > 0 ? min(size, device.largestGroup) : device.largestGroup
+    return OpenCLLaunch.MostItems(group: group, dimensions: device.largestDimensions)
   }
 
   /// Why the driver can't compile a variant; `nil` when it can. A refusal is kept on disk like a program.

@@ -11,6 +11,8 @@ struct OpenCLDevice: @unchecked Sendable {
   let limits: OpenCLLimits
   /// Work-items of the largest work-group.
   let largestGroup: Int
+  /// Work-items of the longest work-group in each dimension.
+  let largestDimensions: [Int]
   /// The extensions that it lists.
   let extensions: Set<String>
   /// Distinguishes compiled programs of different drivers.
@@ -83,6 +85,13 @@ struct OpenCLDevice: @unchecked Sendable {
     }
     let isCPU = number(CL_DEVICE_TYPE, cl_device_type.self) & pbe_CL_DEVICE_TYPE_CPU != 0
     largestGroup = max(1, number(CL_DEVICE_MAX_WORK_GROUP_SIZE, Int.self))
+    var dimensions = [Int](
+      repeating: 0, count: max(3, Int(number(CL_DEVICE_MAX_WORK_ITEM_DIMENSIONS, cl_uint.self))))
+    _ = clGetDeviceInfo(
+      id, cl_device_info(CL_DEVICE_MAX_WORK_ITEM_SIZES), MemoryLayout<Int>.stride * dimensions.count,
+      &dimensions, nil)
+    // What a driver doesn't tell is not limited.
+    largestDimensions = dimensions.map { $0 > 0 ? $0 : .max }
     extensions = Set(text(CL_DEVICE_EXTENSIONS).split(separator: " ").map(String.init))
     let version = text(CL_DEVICE_VERSION)
     let name = text(CL_DEVICE_NAME)

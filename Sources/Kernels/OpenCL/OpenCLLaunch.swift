@@ -15,26 +15,46 @@ struct OpenCLLaunch {
   private let local: [Int]
   private let runArguments: [(index: cl_uint, field: LaunchPlan.RunField)]
 
-  /// Binds the arguments of `plan`; `largestGroup` is the kernel's limit.
+  /// The most work-items that a work-group can have: of one kernel, and in each dimension on the device.
+  struct MostItems {
+    var group: Int
+    var dimensions: [Int]
+
+    /// Whether a work-group is not too large.
+    func allow(_ local: [Int]) -> Bool {
+      local.reduce(1, *) <= group && zip(local, dimensions).allSatisfy { $0 <= $1 }
+    }
+
+    /// The largest work-group in `local` that is not.
+    func shrinking(_ local: [Int]) -> [Int] {
+      var local = local
+      for (index, most) in zip(local.indices, dimensions) {
+        while local[index] > most { local[index] /= 2 }
+      }
+      while local.reduce(1, *) > group, let widest = local.indices.last(where: { local[$0] > 1 }) {
+        local[widest] /= 2
+      }
+      return local
+    }
+  }
+
+  /// Binds the arguments of `plan`.
   init(
-    _ plan: LaunchPlan, kernel: OpenCLHandle, largestGroup: Int,
+    _ plan: LaunchPlan, kernel: OpenCLHandle, most: MostItems,
     buffer: (LaunchPlan.Argument) throws -> OpenCLPart?
   ) throws {
     self.kernel = kernel
     name = plan.kernel
     variant = plan.variant
     operation = plan.operation
-    var local = plan.local
-    guard !plan.isFixed || local.reduce(1, *) <= largestGroup else {
+    guard !plan.isFixed || most.allow(plan.local) else {
       throw PBEError(
         .device,
-        "work-groups of \(local.reduce(1, *)) are too large for \(plan.kernel): at most \(largestGroup)",
+        "work-groups of \(plan.local.reduce(1, *)) are too large for \(plan.kernel): at most \(most.group)",
         remedy:
           "tune the device, or set PBE_GPU_KERNELS to registers or, for the smallest work-groups, to cpu")
     }
-    while local.reduce(1, *) > largestGroup, let widest = local.indices.last(where: { local[$0] > 1 }) {
-      local[widest] /= 2
-    }
+    let local = most.shrinking(plan.local)
     self.local = local
     let global = zip(plan.global, local).map { ($0 + $1 - 1) / $1 * $1 }
     // A fixed plan's kernel counts its groups from zero, and has few in the dimensions after the first.

@@ -8,7 +8,11 @@ struct OpenCLProfiler {
   func run(_ launches: [OpenCLLaunch], _ parameters: RunParameters) throws -> [KernelTiming] {
     let queue = try context.profilingQueue()
     var events: [[cl_event]] = []
-    defer { for event in events.joined() { clReleaseEvent(event) } }
+    defer {
+      // When one can't be enqueued, those before it are still at the memory that another queue may work on next.
+      clFinish(queue.pointer)
+      for event in events.joined() { clReleaseEvent(event) }
+    }
     // Asking for a time would wait for the kernel: all are enqueued first, so that the device stays busy.
     for launch in launches {
       events.append([])

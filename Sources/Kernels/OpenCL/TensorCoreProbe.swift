@@ -53,7 +53,7 @@ struct TensorCoreProbe {
       operation: 0, kernel: "mma_probe", variant: Self.variant(cores),
       arguments: [.scratch(.input), .scratch(.filter), .scratch(.partial)], global: [32], local: [32],
       isFixed: true)
-    let launch = try OpenCLLaunch(plan, kernel: kernel, largestGroup: compiler.largestGroup(kernel)) {
+    let launch = try OpenCLLaunch(plan, kernel: kernel, most: compiler.mostItems(kernel)) {
       argument in
       guard case .scratch(let place) = argument else { return nil }
       return OpenCLPart(storage: buffers[place == .input ? 0 : place == .filter ? 1 : 2], byteOffset: 0)

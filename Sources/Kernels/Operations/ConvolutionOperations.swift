@@ -25,12 +25,19 @@ public struct ConvolutionGeometry: Hashable, Sendable {
     self.groups = groups
   }
 
-  /// The shape of the output: `input` is NCHW, `channels` the output channels.
+  /// The shape of the output: `input` is NCHW, `channels` the output channels. Without pixels where the kernel does not fit.
   public func output(_ input: Shape, channels: Int) -> Shape {
-    Shape(
-      input.n, channels, (input.h + 2 * padding - dilation * (kernelHeight - 1) - 1) / stride + 1,
-      (input.w + 2 * padding - dilation * (kernelWidth - 1) - 1) / stride + 1)
+    func extent(_ extent: Int, _ kernel: Int) -> Int {
+      windowCount(in: extent, padding: padding, window: dilation * (kernel - 1) + 1, stride: stride)
+    }
+    return Shape(input.n, channels, extent(input.h, kernelHeight), extent(input.w, kernelWidth))
   }
+}
+
+/// How many windows lie in an extent with padding at both ends; none where one is larger.
+func windowCount(in extent: Int, padding: Int, window: Int, stride: Int) -> Int {
+  let room = extent + 2 * padding - window
+  return room < 0 ? 0 : room / stride + 1
 }
 
 /// A per-channel scale and shift, both vectors of the input's channels.

@@ -21,11 +21,12 @@ public struct PoolGeometry: Hashable, Sendable {
     self.padding = padding
   }
 
-  /// The shape of the output.
+  /// The shape of the output. Without pixels where the window does not fit.
   public func output(_ input: Shape) -> Shape {
-    Shape(
-      input.n, input.c, (input.h + 2 * padding - kernelHeight) / stride + 1,
-      (input.w + 2 * padding - kernelWidth) / stride + 1)
+    func extent(_ extent: Int, _ kernel: Int) -> Int {
+      windowCount(in: extent, padding: padding, window: kernel, stride: stride)
+    }
+    return Shape(input.n, input.c, extent(input.h, kernelHeight), extent(input.w, kernelWidth))
   }
 }
 
@@ -79,6 +80,13 @@ public struct PoolGradient: OperationDescriptor {
     [outputGradient] + (input.map { [$0] } ?? []) + (accumulate ? [inputGradient] : [])
   }
   public var writes: [Value] { [inputGradient] }
+
+  /// Throws `internal` for a maximum without its input.
+  func checkInput() throws {
+    guard geometry.kind == .average || input != nil else {
+      throw PBEError(.internal, "the gradient of maximum pooling needs the forward input")
+    }
+  }
 }
 
 /// How ``Resize`` interpolates. The bicubic kernel has a = -0.75, as PyTorch's.

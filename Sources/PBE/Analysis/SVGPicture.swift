@@ -2,10 +2,8 @@ import Foundation
 
 /// Plain, self-contained SVG pictures with a title and a description for those who can't see them.
 enum SVGPicture {
-  private static func escaped(_ text: String) -> String { Markup.escaped(text.printable(limit: 1000)) }
-
   static func text(_ x: Double, _ y: Double, _ text: String, _ attributes: String = "") -> String {
-    "<text x=\"\(number(x))\" y=\"\(number(y))\" \(attributes)>\(escaped(text))</text>\n"
+    "<text x=\"\(number(x))\" y=\"\(number(y))\" \(attributes)>\(Markup.escaped(text))</text>\n"
   }
 
   static func number(_ value: Double) -> String { String(format: "%.1f", value) }
@@ -17,8 +15,8 @@ enum SVGPicture {
     <svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="title desc" \
     viewBox="0 0 \(number(width)) \(number(height))" width="\(number(width))" height="\(number(height))" \
     font-family="sans-serif" font-size="12" fill="#222">
-    <title id="title">\(escaped(title))</title>
-    <desc id="desc">\(escaped(description))</desc>
+    <title id="title">\(Markup.escaped(title))</title>
+    <desc id="desc">\(Markup.escaped(description))</desc>
     <rect width="100%" height="100%" fill="#fff"/>
     \(body)</svg>
 

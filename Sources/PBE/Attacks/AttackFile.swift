@@ -42,7 +42,7 @@ public struct AttackFile: Sendable {
   }
 
   /// Reads the file. `parameters` replace or add parameters of the attack: values are JSON, or else strings. Throws
-  /// `missingInput` when the file can't be read, `badData` naming the key that is wrong, `usage` for a parameter that the
+  /// `missingInput` when the file can't be read, `badData` naming the key that is wrong, or the keys that it may be, `usage` for a parameter that the
   /// attack doesn't have.
   public static func load(_ path: String, parameters: [String: String] = [:]) throws -> AttackFile {
     let data = Data(
@@ -68,12 +68,12 @@ public struct AttackFile: Sendable {
     func decode<T: Decodable>(_ type: T.Type, _ data: Data) throws -> T {
       do { return try JSONDecoder().decode(type, from: data) } catch {
         throw PBEError(
-          .badData, "the attack is described wrongly: \(explain(error))", at: place,
-          remedy: "see docs/attacks.md")
+          .badData, "the attack is described wrongly: \(explain(error, in: data))", at: place,
+          remedy: remedy)
       }
     }
     // A key that is there twice would mean either.
-    let json = try StrictJSON.parse(Array(data)[...], place: place)
+    let json = try StrictJSON.parse(Array(data)[...], place: place, remedy: remedy)
     let header = try decode(Header.self, data)
     guard let type = Attacks.known.first(where: { $0.name == header.attack }) else {
       throw PBEError(
@@ -122,7 +122,9 @@ public struct AttackFile: Sendable {
     return try JSONSerialization.data(withJSONObject: object)
   }
 
-  private static func explain(_ error: any Error) -> String {
+  private static let remedy = "correct it; see docs/attacks.md"
+
+  private static func explain(_ error: any Error, in data: Data) -> String {
     func path(_ context: DecodingError.Context) -> String {
       context.codingPath.map(\.stringValue).joined(separator: ".")
     }
@@ -132,10 +134,25 @@ public struct AttackFile: Sendable {
       return context.codingPath.isEmpty ? "it is not an object" : "\"\(path(context))\" has the wrong type"
     case DecodingError.dataCorrupted(let context):
       return context.codingPath.isEmpty
-        ? "it is not valid JSON, or a number is out of range or not whole"
+        ? "a number is out of range or not whole\(numbers(in: data))"
         : "\"\(path(context))\" has a wrong value"
     default: return "it can't be read"
     }
+  }
+
+  /// The keys that have numbers, for a message: which number it is, Foundation doesn't tell.
+  private static func numbers(in data: Data) -> String {
+    func hasNumber(_ value: StrictJSON) -> Bool {
+      switch value {
+      case .integer, .otherNumber: true
+      case .array(let elements): elements.contains(where: hasNumber)
+      case .object(let members): members.contains { hasNumber($0.value) }
+      case .null, .bool, .string: false
+      }
+    }
+    guard case .object(let members)? = try? StrictJSON.parse(Array(data)[...], place: "") else { return "" }
+    let names = members.filter { hasNumber($0.value) }.map { "\"\($0.name.printable())\"" }
+    return names.isEmpty ? "" : ": of \(names.joined(separator: ", "))"
   }
 
   /// The attack as JSON with sorted keys, without ``record``. Paths are made absolute, so that the file may lie anywhere;

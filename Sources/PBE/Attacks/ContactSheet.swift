@@ -18,7 +18,7 @@ public struct ContactSheet {
   let shape: Shape
 
   /// Treats every image on the device; without an attack the sheet has clean images only. Throws `badData` when the trigger
-  /// doesn't fit the images.
+  /// doesn't fit the images, or makes pixels that are not finite.
   public init(_ images: LabeledImages, _ attack: AttackFile?, on backend: any Backend) throws {
     let data = try DeviceImages(images, on: backend)
     self.init(shape: Shape(images.count, images.channels, images.height, images.width), rows: [])
@@ -26,7 +26,11 @@ public struct ContactSheet {
     guard let attack else { return }
     let trigger = try attack.makeTrigger(for: images, on: backend)
     func pixels(_ role: ImageRole) throws -> [Float] {
-      try DeviceImages(sharing: data, trigger: trigger, as: role).pixels()
+      let pixels = try DeviceImages(sharing: data, trigger: trigger, as: role).pixels()
+      guard pixels.allSatisfy(\.isFinite) else {
+        throw PBEError(.badData, "the trigger makes pixels that are not finite", at: images.name)
+      }
+      return pixels
     }
     add("triggered", try pixels(.poisoned), change: "change by the trigger, x10")
     if attack.attack.crossRatio > 0 {

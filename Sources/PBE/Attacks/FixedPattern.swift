@@ -19,17 +19,14 @@ struct FixedPattern: Trigger {
   }
 
   func apply(to batch: TriggerBatch, in program: inout Program) -> Value {
-    let flags: Value?
-    switch batch.selection(of: .poisoned, in: &program) {
-    case .none: return batch.images
-    case .all: flags = nil
-    case .flagged(let value): flags = value
-    }
+    let selection = batch.selection(of: .poisoned, in: &program)
+    guard !selection.isEmpty else { return batch.images }
     let output = program.temporary(program[batch.images].shape)
     program.append(
       .applyTrigger(
         ApplyTrigger(
-          input: batch.images, pattern: program.bind(pattern), mask: program.bind(mask), flags: flags,
+          input: batch.images, pattern: program.bind(pattern), mask: program.bind(mask),
+          flags: selection.flags,
           output: output, kind: kind, clip: clip)))
     return output
   }

@@ -102,7 +102,7 @@ public struct PoisonRecord: Sendable, Codable, Equatable {
       let shape = channels.flatMap { channels in image_size.map { ", \(channels)x\($0)x\($0)" } } ?? ""
       throw PBEError(
         .usage,
-        "the set beside it was written as \(self.dataset)\(shape), and read as "
+        "the set beside it was written as \(self.dataset.printable())\(shape), and read as "
           + "\(dataset.rawValue), \(read.channels)x\(read.height)x\(read.width)", at: path,
         remedy: "of --dataset, --grey and --image-size give just these: \(options)")
     }

@@ -21,6 +21,12 @@ public struct TriggerBatch {
     case all
     /// Those with a non-zero flag: int32 per sample.
     case flagged(Value)
+
+    /// No sample has the role.
+    var isEmpty: Bool { if case .none = self { true } else { false } }
+
+    /// int32 per sample for an operator; `nil` where it is for all of them.
+    var flags: Value? { if case .flagged(let value) = self { value } else { nil } }
   }
 
   /// The roles of a batch's samples.

@@ -131,15 +131,10 @@ struct Warp: Trigger {
     _ images: Value, _ selection: TriggerBatch.Selection, in program: inout Program,
     field: (inout Program) -> Value
   ) -> Value {
-    let flags: Value?
-    switch selection {
-    case .none: return images
-    case .all: flags = nil
-    case .flagged(let value): flags = value
-    }
+    guard !selection.isEmpty else { return images }
     let output = program.temporary(program[images].shape)
     program.append(
-      .gridSample(GridSample(input: images, field: field(&program), output: output, flags: flags)))
+      .gridSample(GridSample(input: images, field: field(&program), output: output, flags: selection.flags)))
     return output
   }
 

@@ -61,14 +61,16 @@ enum FolderReader {
         .missingInput, "the folder is missing", at: candidates[0], remedy: "put the test images there")
     }
     let tested = try folders(in: test)
-    if let unknown = tested.first(where: { !classes.contains($0) }) {
+    // By their bytes: names that only look alike are different folders.
+    let (known, found) = (Set(classes.map { Array($0.utf8) }), Set(tested.map { Array($0.utf8) }))
+    if let unknown = tested.first(where: { !known.contains(Array($0.utf8)) }) {
       throw PBEError(
         .badData, "the training set in \(train) has no such class", at: DatasetFolder.join(test, unknown),
         remedy: "both must have the same folders")
     }
     return (
       classes,
-      try classes.map { tested.contains($0) ? try images(in: DatasetFolder.join(test, $0)) : [] }
+      try classes.map { found.contains(Array($0.utf8)) ? try images(in: DatasetFolder.join(test, $0)) : [] }
     )
   }
 
@@ -92,9 +94,12 @@ enum FolderReader {
     return chosen.sorted().map { paths[$0] }
   }
 
-  /// The names of a folder's folders, in order.
+  /// The names of a folder's folders, in order. Throws for what can't be looked at: without it, the classes behind it would
+  /// have other numbers.
   private static func folders(in folder: String) throws -> [String] {
-    try FolderListing.names(in: folder).filter { InputFile.isFolder(DatasetFolder.join(folder, $0)) }
+    try FolderListing.names(in: folder).filter {
+      try InputFile.isFolder(existing: DatasetFolder.join(folder, $0), remedy: "mend or remove it")
+    }
   }
 
   /// The paths of a class's images, in the order of their names. A class may be empty, but not full of something else; and
@@ -104,8 +109,8 @@ enum FolderReader {
     func suffix(_ name: String) -> String { (name as NSString).pathExtension.lowercased() }
     let images = names.filter { suffixes.contains(suffix($0)) }
     if !images.isEmpty,
-      let other = names.first(where: {
-        unreadable.contains(suffix($0)) || InputFile.isFolder(DatasetFolder.join(folder, $0))
+      let other = try names.first(where: {
+        try unreadable.contains(suffix($0)) || InputFile.isFolder(DatasetFolder.join(folder, $0))
           || !suffixes.contains(suffix($0)) && Picture.isIn(DatasetFolder.join(folder, $0))
       })
     {

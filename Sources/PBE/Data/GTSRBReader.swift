@@ -81,24 +81,25 @@ enum GTSRBReader {
     return try table.rows.map { row in
       let name = row.fields[names]
       let text = row.fields[labels]
+      let shown = name.printable()
       let place = "\(path):\(row.line)"
       guard !name.isEmpty, !name.contains("/"), !name.contains("\0") else {
         throw PBEError(
-          .badData, "\"\(name)\" is no file name", at: place, remedy: "unpack the csv file again")
+          .badData, "\"\(name.printable())\" is no file name", at: place, remedy: "unpack the csv file again")
       }
       guard let value = Int32(text), value >= 0, value < classes else {
         throw PBEError(
-          .badData, "\(name) has class \"\(text)\"; classes are 0 to \(classes - 1)", at: place,
+          .badData, "\(shown) has class \"\(text.printable())\"; classes are 0 to \(classes - 1)", at: place,
           remedy: "unpack the csv file again")
       }
       if let label, Int(value) != label {
         throw PBEError(
-          .badData, "\(name) has class \(value), but lies in the folder of class \(label)", at: place,
+          .badData, "\(shown) has class \(value), but lies in the folder of class \(label)", at: place,
           remedy: "unpack the folder again")
       }
       // A short table could name one image many times, and fill the memory.
       guard seen.insert(name).inserted else {
-        throw PBEError(.badData, "\(name) is listed twice", at: place, remedy: "unpack the csv file again")
+        throw PBEError(.badData, "\(shown) is listed twice", at: place, remedy: "unpack the csv file again")
       }
       return Entry(path: DatasetFolder.join(images, name), label: value)
     }

@@ -9,6 +9,20 @@ public enum InputFile {
     return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
   }
 
+  /// Whether there is a folder at `path`, where something must be: throws `missingInput` for what can't be looked at, such as
+  /// a link that leads nowhere.
+  static func isFolder(existing path: String, remedy: String) throws -> Bool {
+    var info = stat()
+    guard stat(path, &info) == 0 else { throw missing(path, remedy: remedy) }
+    return info.st_mode & S_IFMT == S_IFDIR
+  }
+
+  /// True if something has this name, be it a link that leads nowhere or a file that can't be looked at.
+  public static func isNamed(_ path: String) -> Bool {
+    var info = stat()
+    return lstat(path, &info) == 0 || errno != ENOENT && errno != ENOTDIR
+  }
+
   /// True if there is anything at `path`.
   public static func exists(_ path: String) -> Bool {
     var info = stat()
@@ -28,6 +42,25 @@ public enum InputFile {
   /// The contents of the file at `path`, which may have at most `limit` bytes. System calls rather than
   /// Foundation's `Data`: GTSRB is 51,839 files of 3 KB, where the cost per file counts.
   public static func read(_ path: String, limit: Int, remedy: String) throws -> [UInt8] {
+    try reading(path, remedy: remedy) { descriptor, size in
+      guard size <= limit else {
+        throw PBEError(
+          .badData, "the file has \(size) bytes; at most \(limit) were expected", at: path, remedy: remedy)
+      }
+      return try bytes(size, of: descriptor, path)
+    }
+  }
+
+  /// The first `count` bytes of the file at `path`, or all of a shorter one.
+  static func start(of path: String, count: Int, remedy: String) throws -> [UInt8] {
+    try reading(path, remedy: remedy) { descriptor, size in try bytes(min(size, count), of: descriptor, path)
+    }
+  }
+
+  /// Opens a regular file; `body` gets its descriptor and its size.
+  private static func reading(
+    _ path: String, remedy: String, _ body: (Int32, Int) throws -> [UInt8]
+  ) throws -> [UInt8] {
     // To C, a path ends at its first NUL: another file than the one named.
     if path.contains("\0") {
       throw PBEError(.missingInput, "no file can have this name", at: path, remedy: remedy)
@@ -40,12 +73,11 @@ public enum InputFile {
     guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
       throw PBEError(.missingInput, "this is not a regular file", at: path, remedy: remedy)
     }
-    let size = Int(info.st_size)
-    guard size <= limit else {
-      throw PBEError(
-        .badData, "the file has \(size) bytes; at most \(limit) were expected", at: path, remedy: remedy)
-    }
-    return try [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+    return try body(descriptor, Int(info.st_size))
+  }
+
+  private static func bytes(_ size: Int, of descriptor: Int32, _ path: String) throws -> [UInt8] {
+    try [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
       guard let base = buffer.baseAddress else { return }
       while count < size {
         let got = Foundation.read(descriptor, base + count, size - count)

@@ -55,7 +55,7 @@ public struct Picture: Sendable, Equatable {
       self = try Picture(png: bytes, name: path)
     } else if bytes.starts(with: Self.jpegStart) {
       self = try Picture(jpeg: bytes, name: path).rgb()
-    } else if bytes.starts(with: [0x50, 0x35]) || bytes.starts(with: [0x50, 0x36]) {
+    } else if Self.ppmStarts.contains(where: { bytes.starts(with: $0) }) {
       self = try Picture(ppm: bytes, name: path).rgb()
     } else {
       throw PBEError(
@@ -64,13 +64,13 @@ public struct Picture: Sendable, Equatable {
   }
 
   private static let pngStart: [UInt8] = [0x89, 0x50, 0x4E, 0x47], jpegStart: [UInt8] = [0xFF, 0xD8]
+  private static let ppmStarts: [[UInt8]] = [[0x50, 0x35], [0x50, 0x36]]
 
-  /// Whether a file begins as PNG or JPEG files do, whatever its name says; not one that can't be read.
-  static func isIn(_ path: String) -> Bool {
-    guard let file = FileHandle(forReadingAtPath: path) else { return false }
-    defer { try? file.close() }
-    let start = (try? file.read(upToCount: pngStart.count)) ?? Data()
-    return start.starts(with: pngStart) || start.starts(with: jpegStart)
+  /// Whether a file begins as those do that ``init(file:)`` reads, whatever its name says; throws `missingInput` when it can't
+  /// be read.
+  static func isIn(_ path: String) throws -> Bool {
+    let start = try InputFile.start(of: path, count: pngStart.count, remedy: "move it elsewhere")
+    return ([pngStart, jpegStart] + ppmStarts).contains { start.starts(with: $0) }
   }
 
   /// The pixels channel after channel (CHW).

@@ -18,7 +18,9 @@ struct SemicolonTable {
     self.path = path
     var header: [String]?
     var rows: [Row] = []
-    let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    // Spreadsheets write a byte order mark before the header.
+    let text = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes[...]
+    let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
     for (index, raw) in lines.enumerated() {
       let line = raw.last == UInt8(ascii: "\r") ? raw.dropLast() : raw
       if line.isEmpty { continue }
@@ -30,6 +32,12 @@ struct SemicolonTable {
           remedy: "unpack the csv file again")
       }
       guard let expected = header?.count else {
+        // As for JSON: a file must not mean two things to two readers.
+        guard Set(fields).count == fields.count else {
+          throw PBEError(
+            .badData, "the header names a column twice", at: "\(path):\(index + 1)",
+            remedy: "unpack the csv file again")
+        }
         header = fields
         continue
       }

@@ -88,7 +88,7 @@ struct FeaturePruning {
     guard let table = scorer.features else { throw PBEError(.internal, "the scorer keeps no features") }
     let count = table.shape.count / clean.count
     let matrix: [Float] = try weights.backend.read(weights.tensor("\(layer).weight"))
-    let keeps = try session.values("kept-features") {
+    let keeps = try session.values("kept-features", scored: clean.count) {
       try session.score(scorer)
       return Self.keep(
         features: try weights.backend.read(table), logits: try weights.backend.read(scorer.logits),

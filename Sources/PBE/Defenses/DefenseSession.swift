@@ -77,6 +77,11 @@ public final class DefenseSession {
       return nil
     }
     journal = try found.progress(as: Progress.self)
+    guard journal.position.stepsOfEpoch >= 0, journal.position.steps <= Int32.max, journal.seconds.isFinite
+    else {
+      throw PBEError(
+        .badData, "the checkpoint's position is wrong", at: file, remedy: "delete the file to start over")
+    }
     for case .values(let name, _) in journal.entries {
       remembered[name] = try found.numbers(named: "values/\(name)")
     }
@@ -178,7 +183,8 @@ public final class DefenseSession {
     }
     trainer.position = position
     let (begin, before) = (clock.now, journal.secondsOfEpoch ?? 0)
-    var sum = 0.0
+    // A run that goes on has done some of the epoch.
+    var sum = (0..<position.stepsOfEpoch).reduce(0) { $0 + cost($1) }
     let result: Trainer.Epoch
     do {
       result = try trainer.epoch(

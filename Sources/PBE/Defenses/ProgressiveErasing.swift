@@ -42,13 +42,19 @@ public struct ProgressiveErasing: Sendable, Codable, Hashable {
       Permutation.of(count, seed: tuning.seed, purpose: RandomPurpose.extraSet).prefix(extraSizes[0]))
     for step in sizes.indices {
       var report = assessment.begin(step: step, extraSet: extra)
+      let batches = (extra.count + tuning.batch - 1) / tuning.batch
+      func isAdversarial(_ epoch: Int, _ batch: Int) -> Bool {
+        step == 0 || epoch == 0 && batch < adversarial_batches
+      }
       try session.train(
         on: extra.sorted(), epochs: epochs_per_step, label: "step \(step + 1)/\(sizes.count)", into: &report,
-        isAdversarial: { epoch, batch in step == 0 || epoch == 0 && batch < adversarial_batches },
+        isAdversarial: isAdversarial,
         rate: {
           tuning.schedule.rate(tuning.learning_rate, share: (Double(step) + $0) / Double(sizes.count))
         })
-      report.adversarial_epochs = step == 0 ? epochs_per_step : 0
+      report.adversarial_epochs = (0..<epochs_per_step).count { epoch in
+        (0..<batches).allSatisfy { isAdversarial(epoch, $0) }
+      }
       _ = try assessment.finish(report)
       if step + 1 < sizes.count {
         extra = Self.mostAgreeing(assessment.outcome.agreement, count: extraSizes[step + 1])

@@ -138,8 +138,9 @@ public final class Trainer {
     if usesPGD {
       programs.append(
         try Plans.pgdStep(
-          weights, adversarial: example, origin: images, labels: labels, samples: samples,
-          totals: attackTotals, attack: attack))
+          weights, adversarial: example, origin: images, labels: labels,
+          samples: settings.dropout ? samples : nil, totals: attackTotals, attack: attack, seed: settings.seed
+        ))
     }
     let compiled = try backend.compile(programs)
     let plan = Plan(

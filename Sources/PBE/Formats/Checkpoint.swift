@@ -27,6 +27,9 @@ public enum Checkpoint {
     }
     // Before opening: to open a pipe that nobody writes to would wait for ever.
     let size = try InputFile.size(path, remedy: remedy)
+    // Nor is a film or a disk image read whole to be refused.
+    let start = try InputFile.start(of: path, count: startLength, remedy: remedy)
+    if !start.isEmpty, format(of: start) == nil { throw unknown(start, path) }
     let bytes = try InputFile.read(path, limit: sizeLimit, remedy: "check that this is the file you meant")
     guard !bytes.isEmpty, bytes.count == size else {
       throw PBEError(
@@ -48,18 +51,35 @@ public enum Checkpoint {
   private static func contents(
     _ bytes: [UInt8], _ place: String
   ) throws -> (state: StateDictionary, metadata: [String: String], format: String) {
-    if bytes.starts(with: [0x50, 0x4b, 3, 4]) {
-      return (try TorchCheckpoint.readArchive(bytes, place: place), [:], "PyTorch")
-    }
-    if TorchCheckpoint.matchesOldFormat(bytes) {
-      return (try TorchCheckpoint.readOldFormat(bytes, place: place), [:], "PyTorch before 1.6")
-    }
-    if Safetensors.matches(bytes) {
+    switch format(of: bytes) {
+    case .archive: return (try TorchCheckpoint.readArchive(bytes, place: place), [:], Format.archive.rawValue)
+    case .pickles:
+      return (try TorchCheckpoint.readOldFormat(bytes, place: place), [:], Format.pickles.rawValue)
+    case .safetensors:
       let (state, metadata) = try Safetensors.read(bytes, place: place)
-      return (state, metadata, "safetensors")
+      return (state, metadata, Format.safetensors.rawValue)
+    case nil: throw unknown(bytes, place)
     }
-    throw PBEError(
-      .badData, "this is no model in a known format; \(FileKind.describe(bytes))", at: place,
+  }
+
+  private enum Format: String {
+    case archive = "PyTorch"
+    case pickles = "PyTorch before 1.6"
+    case safetensors
+  }
+
+  /// As many first bytes as ``format(of:)`` and ``FileKind`` look at.
+  private static let startLength = 512
+
+  private static func format(of start: [UInt8]) -> Format? {
+    if start.starts(with: [0x50, 0x4b, 3, 4]) { return .archive }
+    if TorchCheckpoint.matchesOldFormat(start) { return .pickles }
+    return Safetensors.matches(start) ? .safetensors : nil
+  }
+
+  private static func unknown(_ start: [UInt8], _ place: String) -> PBEError {
+    PBEError(
+      .badData, "this is no model in a known format; \(FileKind.describe(start))", at: place,
       remedy: "name a .safetensors file or a checkpoint that torch.save wrote")
   }
 }

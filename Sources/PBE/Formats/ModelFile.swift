@@ -150,12 +150,12 @@ public struct ModelFile: Sendable {
       func numbers<Number: LosslessStringConvertible>(
         _ key: String, _ separator: Character, _ type: Number.Type
       ) throws -> [Number] {
-        try (metadata[key] ?? "").split(separator: separator).map { part in
-          guard let number = Number(String(part)) else {
-            throw failure("\(key) \((metadata[key] ?? "").printable())")
+        let text = metadata[key] ?? ""
+        return try (text.isEmpty ? [] : text.split(separator: separator, omittingEmptySubsequences: false))
+          .map { part in
+            guard let number = Number(String(part)) else { throw failure("\(key) \(text.printable())") }
+            return number
           }
-          return number
-        }
       }
       guard metadata["format_version"].map({ $0 == "1" }) ?? true else {
         throw failure("format_version \((metadata["format_version"] ?? "").printable())")
@@ -164,8 +164,8 @@ public struct ModelFile: Sendable {
         throw failure("architecture \(name.printable())")
       }
       let input = try numbers("input", "x", Int.self)
-      guard let width = try numbers("width", ",", Int.self).first,
-        let classes = try numbers("classes", ",", Int.self).first, input.count == 3,
+      guard let width = metadata["width"].flatMap({ Int($0) }),
+        let classes = metadata["classes"].flatMap({ Int($0) }), input.count == 3,
         input.allSatisfy({ (1...4096).contains($0) })
       else { throw failure("width, classes and input are wrong or missing") }
       let result = NetworkSpecification(

@@ -62,7 +62,9 @@ struct SafetensorsHeader {
         .badData, "\(shown) has the element type \(type.printable()), which is not supported", at: place,
         remedy: "convert the model to one of \(known)")
     }
-    guard let shape, let byteCount = HostTensor.byteCount(of: elementType, shape: shape) else {
+    guard let shape, shape.count <= Unpickler.rankLimit,
+      let byteCount = HostTensor.byteCount(of: elementType, shape: shape)
+    else {
       throw failure("\(shown) has no shape that a tensor can have")
     }
     guard let offsets, offsets.count == 2, offsets[0] >= 0, offsets[1] >= offsets[0] else {

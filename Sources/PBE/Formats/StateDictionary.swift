@@ -32,9 +32,6 @@ public struct StateDictionary: Sendable, Equatable {
     names.compactMap { name in tensors[name].map { (name, $0) } }
   }
 
-  /// The bytes of all elements together.
-  public var byteCount: Int { tensors.values.reduce(0) { $0 + $1.bytes.count } }
-
   /// The CRC-32 of names and elements, in order, as eight hexadecimal digits.
   public var checksum: String {
     var sum = Checksum()

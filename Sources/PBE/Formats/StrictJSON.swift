@@ -12,9 +12,12 @@ enum StrictJSON {
   case object([(name: String, value: StrictJSON)])
 
   /// Parses UTF-8 text. Unlike Foundation's parser this one refuses duplicate names (a file must not mean two
-  /// things to two readers), never rounds an integer, and limits the depth.
-  static func parse(_ bytes: ArraySlice<UInt8>, place: String) throws -> StrictJSON {
-    var parser = StrictJSONParser(bytes: Array(bytes), place: place)
+  /// things to two readers), never rounds an integer, and limits the depth. Throws `badData` with the byte and `remedy`.
+  static func parse(
+    _ bytes: ArraySlice<UInt8>, place: String,
+    remedy: String = "the file is damaged; copy or download it again"
+  ) throws -> StrictJSON {
+    var parser = StrictJSONParser(bytes: Array(bytes), place: place, remedy: remedy)
     return try parser.document()
   }
 }
@@ -24,9 +27,11 @@ private struct StrictJSONParser {
 
   let bytes: [UInt8]
   let place: String
+  let remedy: String
   var position = 0
 
   mutating func document() throws -> StrictJSON {
+    if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { throw failure("the text begins with a byte order mark") }
     let value = try value(depth: 0)
     skipSpace()
     guard position == bytes.count else { throw failure("there is more text after the end") }
@@ -34,9 +39,7 @@ private struct StrictJSONParser {
   }
 
   func failure(_ what: String) -> PBEError {
-    PBEError(
-      .badData, "the JSON is not valid at byte \(position): \(what)", at: place,
-      remedy: "the file is damaged; copy or download it again")
+    PBEError(.badData, "the JSON is not valid at byte \(position): \(what)", at: place, remedy: remedy)
   }
 
   var next: UInt8? { position < bytes.count ? bytes[position] : nil }

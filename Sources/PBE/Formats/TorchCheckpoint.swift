@@ -39,17 +39,23 @@ enum TorchCheckpoint {
     }
   }
 
-  /// The archive's folder with its slash.
+  /// The archive's folder with its slash: that of its first member, as for PyTorch, and the only one with a pickle.
   private static func rootName(_ archive: ZipArchive, place: String) throws -> String {
     let pickles = archive.names.filter { $0.hasSuffix("/data.pkl") && $0.count { $0 == "/" } == 1 }
-    guard let pickle = pickles.first, pickles.count == 1 else {
-      let some = archive.names.prefix(4).map { $0.printable(limit: 40) }.joined(separator: ", ")
-      throw PBEError(
-        .badData, "this is a zip archive, but not one torch.save wrote: no NAME/data.pkl among \(some)",
-        at: place,
+    func refuse(_ what: String) -> PBEError {
+      PBEError(
+        .badData, "this is a zip archive, but not one torch.save wrote: \(what)", at: place,
         remedy: "name a PyTorch checkpoint or a .safetensors file")
     }
+    guard let pickle = pickles.first else {
+      let some = archive.names.prefix(4).map { $0.printable(limit: 40) }.joined(separator: ", ")
+      throw refuse("no NAME/data.pkl among \(some)")
+    }
     let root = String(pickle.dropLast("data.pkl".count))
+    guard pickles.count == 1 else { throw refuse("it has \(pickles.count) models (NAME/data.pkl)") }
+    guard archive.names.first?.hasPrefix(root) == true else {
+      throw refuse("its first member is not in \(root.printable()), where the model is")
+    }
     if archive.members["\(root)constants.pkl"] != nil {
       throw PBEError(
         .badData, "this is a TorchScript archive (torch.jit.save), which holds a program", at: place,

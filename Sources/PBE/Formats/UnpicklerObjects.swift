@@ -15,9 +15,17 @@ extension Unpickler {
         throw failure("the pickle names a function by \(values[0].kind) and \(values[1].kind)")
       }
       push(.global(try global(module, name)))
-    case .reduce, .newObject:
+    case .reduce:
       let values = try pop(2)
       push(try call(values[0], values[1]))
+    case .newObject:
+      let values = try pop(2)
+      if case .global(let global) = values[0], case .dictionary = global.meaning, case .tuple = values[1] {
+        // A dictionary that is made without being initialised is empty, whatever it is given.
+        push(.dictionary(newNode([])))
+      } else {
+        push(try call(values[0], values[1]))
+      }
     case .newObjectWithKeywords:
       let values = try pop(3)
       guard case .global(let global) = values[0], case .opaque = global.meaning else {
@@ -64,7 +72,10 @@ extension Unpickler {
     }
     switch global.meaning {
     case .opaque: return .opaque(global.name)
-    case .dictionary: return .dictionary(newNode(try pairs(nodes[node])))
+    case .dictionary:
+      // The first argument of a `defaultdict` makes what is missing.
+      let arguments = nodes[node].dropFirst(global.name == "collections.defaultdict" ? 1 : 0)
+      return .dictionary(newNode(try pairs(arguments, isCounter: global.name == "collections.Counter")))
     case .storage: throw failure("the pickle calls the class \(global.name)")
     case .size:
       guard nodes[node].count == 1, case .tuple(let extents) = nodes[node][0] else {
@@ -80,10 +91,22 @@ extension Unpickler {
     }
   }
 
-  /// The initial entries of a dictionary: none, or a list of pairs (Python 2); a `defaultdict`'s factory is
-  /// dropped.
-  private mutating func pairs(_ arguments: [PickleValue]) throws -> [PickleValue] {
-    guard case .list(let list)? = arguments.first else { return [] }
+  /// The initial entries of a dictionary: none, those of another one (`Counter`), or pairs (Python 2). Throws for anything
+  /// else: what Python would find in there must not be missing here.
+  private mutating func pairs(_ arguments: ArraySlice<PickleValue>, isCounter: Bool) throws -> [PickleValue] {
+    guard let argument = arguments.first else { return [] }
+    guard arguments.count == 1 else {
+      throw failure("the pickle makes a dictionary of \(arguments.count) things")
+    }
+    let list: Int
+    switch argument {
+    case .dictionary(let node):
+      try charge(nodes[node].count)
+      return nodes[node]
+    // A `Counter` would count the pairs.
+    case .list(let node) where !isCounter, .tuple(let node) where !isCounter: list = node
+    default: throw failure("the pickle makes a dictionary of \(argument.kind)")
+    }
     var items: [PickleValue] = []
     // The same list can be given many times, and each time costs.
     try charge(nodes[list].count)

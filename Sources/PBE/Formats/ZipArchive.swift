@@ -25,11 +25,14 @@ struct ZipArchive {
   private var loaded: [String: ArraySlice<UInt8>] = [:]
   /// How many bytes may still be inflated.
   private var inflationBudget: Int
+  /// How many bytes of the file are still unread: no two members share any.
+  private var unread: Int
 
   init(_ bytes: [UInt8], place: String) throws {
     self.bytes = bytes
     self.place = place
     inflationBudget = Self.inflationLimit(fileSize: bytes.count)
+    unread = bytes.count
     let directory = try ZipDirectory.find(in: bytes, place: place)
     (members, names) = try directory.members()
   }
@@ -50,6 +53,11 @@ struct ZipArchive {
       throw PBEError(.badData, "\(shown) is encrypted", at: place, remedy: "decrypt the archive first")
     }
     let stored = bytes[try dataRange(member)]
+    // Thousands of members that lie in one another would take the time of each, in a small file.
+    guard stored.count <= unread else {
+      throw failure("\(shown) and those read before hold more bytes than the file: they overlap")
+    }
+    unread -= stored.count
     let data: ArraySlice<UInt8>
     switch member.method {
     case 0:

@@ -23,18 +23,19 @@ public enum Plans {
   ///   - adversarial: float32 image (n, c, h, w): the example, updated.
   ///   - origin: the image at the centre of the ball.
   ///   - labels: int32 per sample: the label that the loss moves away from.
-  ///   - samples: int32 per sample: its index in the data set, for dropout in training mode.
+  ///   - samples: int32 per sample: its index in the data set, for dropout in training mode; `nil` for none.
   ///   - totals: float32 vector of 2: sum of losses and count of correct answers before the step, added to.
+  ///   - seed: the key of dropout's random numbers.
   public static func pgdStep(
-    _ weights: Weights, adversarial: Tensor, origin: Tensor, labels: Tensor, samples: Tensor, totals: Tensor,
-    attack: PGD
+    _ weights: Weights, adversarial: Tensor, origin: Tensor, labels: Tensor, samples: Tensor?, totals: Tensor,
+    attack: PGD, seed: UInt64 = 0
   ) throws -> Program {
     var program = Program()
     let example = program.bind(adversarial)
-    let samples = program.bind(samples)
+    let samples = samples.map { program.bind($0) }
     let gradient = try inputGradient(
       weights, mode: attack.usesBatchStatistics ? .training : .evaluation, images: example,
-      labels: program.bind(labels), samples: samples, totals: totals, in: &program)
+      labels: program.bind(labels), samples: samples, totals: totals, seed: seed, in: &program)
     program.append(
       .pgdStep(
         PGDStep(
@@ -166,11 +167,11 @@ public enum Plans {
 
   /// The gradient of `weight` times the mean cross-entropy in the images; the network stays as it is.
   static func inputGradient(
-    _ weights: Weights, mode: Lowering.Mode, images: Value, labels: Value, samples: Value, totals: Tensor,
-    weight: Float = 1, in program: inout Program
+    _ weights: Weights, mode: Lowering.Mode, images: Value, labels: Value, samples: Value?, totals: Tensor,
+    weight: Float = 1, seed: UInt64 = 0, in program: inout Program
   ) throws -> Value {
     var lowering = Lowering(
-      weights, mode: mode, batch: program[images].shape.n, program: program, samples: samples,
+      weights, mode: mode, batch: program[images].shape.n, program: program, samples: samples, seed: seed,
       updatesStatistics: false)
     let sums = lowering.program.bind(totals)
     let gradient = try loss(

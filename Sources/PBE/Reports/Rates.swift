@@ -51,9 +51,11 @@ extension RunFolder {
     }
     var stages: [(String, Rates)] = []
     if let before { stages.append(("before", before)) }
-    let measured = record.map { $0["steps"]?.elements.map { $0["metrics"] } ?? [] } ?? journal("metrics")
-    for (step, metrics) in measured.enumerated() {
-      if let rates = Rates(metrics) { stages.append(("step \(step + 1)", rates)) }
+    let measured =
+      record != nil
+      ? steps.map { ($0.number, $0.report["metrics"]) } : journal("metrics").enumerated().map { ($0 + 1, $1) }
+    for (step, metrics) in measured {
+      if let rates = Rates(metrics) { stages.append(("step \(step)", rates)) }
     }
     if let after, after != stages.last?.1 || stages.count < 2 { stages.append(("after", after)) }
     if let relapse = Rates(record?["relapse"]) { stages.append(("relapse", relapse)) }
@@ -63,13 +65,18 @@ extension RunFolder {
   /// What was recorded of the epochs of an infection.
   var epochs: [StrictJSON] { (record ?? unfinished?.progress)?["history"]?.elements ?? [] }
 
-  /// The mean loss of each epoch, and in an erasing which step it was of, from 0.
-  var losses: [(step: Int, loss: Double)] {
-    if kind == .infection { return epochs.compactMap { $0["loss"]?.number }.map { (0, $0) } }
-    guard let record else { return journal("epoch").compactMap { $0["loss"]?.number }.map { (0, $0) } }
-    return (record["steps"]?.elements ?? []).enumerated().flatMap { step, report in
-      (report["losses"]?.numbers ?? []).map { (step, $0) }
+  /// An erasing's steps by their numbers, from 1 on: not all recipes have all of them.
+  var steps: [(number: Int, report: StrictJSON)] {
+    (record?["steps"]?.elements ?? []).enumerated().map { index, report in
+      ((report["step"]?.number.flatMap { Int(exactly: $0) } ?? index) + 1, report)
     }
+  }
+
+  /// The mean loss of each epoch, and in an erasing the number of the step that it was of.
+  var losses: [(step: Int, loss: Double)] {
+    if kind == .infection { return epochs.compactMap { $0["loss"]?.number }.map { (1, $0) } }
+    guard record != nil else { return journal("epoch").compactMap { $0["loss"]?.number }.map { (1, $0) } }
+    return steps.flatMap { step, report in (report["losses"]?.numbers ?? []).map { (step, $0) } }
   }
 
   /// The journal's entries of one kind, in a checkpoint of an erasing (``DefenseSession``).

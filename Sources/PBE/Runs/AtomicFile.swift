@@ -5,8 +5,8 @@ import Kernels
 ///
 /// The bytes go to a temporary name in the same directory, are flushed to the disk, and are then renamed.
 /// After any failure the temporary file is removed. Links are followed; devices and pipes are written
-/// directly. Throws `PBEError`: `.cannotCreate` when the file can't be created or put in place,
-/// `.inputOutput` when writing fails midway.
+/// directly. Throws `PBEError`: `.cannotCreate` when the file can't be created or put in place, as behind a link
+/// that leads nowhere, `.inputOutput` when writing fails midway.
 public enum AtomicFile {
   /// Takes the bytes of a file in order; of use only while the closure that got it runs.
   public struct Sink {
@@ -34,11 +34,6 @@ public enum AtomicFile {
     try write(to: path) { try $0.write(bytes) }
   }
 
-  /// Writes `bytes` to the file at `url`.
-  public static func write(_ bytes: some ContiguousBytes, to url: URL) throws {
-    try write(bytes, to: url.path)
-  }
-
   /// Writes `text` as UTF-8 to the file at `path`.
   public static func write(_ text: String, to path: String) throws {
     try write(Array(text.utf8), to: path)
@@ -57,12 +52,20 @@ public enum AtomicFile {
       // Renaming over a device such as /dev/null would replace the device itself.
       if kind != S_IFREG { return try writeDirectly(to: path, body) }
     }
+    // The new file would take the link's place, and not come where it leads.
+    if !exists, lstat(path, &status) == 0 {
+      throw PBEError(
+        .cannotCreate, "this is a link to something that does not exist", at: path,
+        remedy: "name the file itself")
+    }
     let target = exists ? resolved(path) : path
     let temporary = temporaryName(beside: target)
     let descriptor = retryingOnInterrupt {
       open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, exists ? status.st_mode & 0o777 : 0o666)
     }
     guard descriptor >= 0 else { throw creatingFailed(errno, path) }
+    // What the process masks of new files' modes is none of an old file's.
+    if exists { fchmod(descriptor, status.st_mode & 0o777) }
     var renamed = false
     defer { if !renamed { unlink(temporary) } }
     try fill(descriptor, path, sync: true, body)
@@ -118,7 +121,7 @@ public enum AtomicFile {
     close(descriptor)
   }
 
-  static func creatingFailed(_ code: Int32, _ path: String) -> PBEError {
+  static func creatingFailed(_ code: Int32, _ path: String, what: String = "file") -> PBEError {
     if isFull(code) { return writingFailed(code, path) }
     let remedy =
       switch code {
@@ -127,7 +130,7 @@ public enum AtomicFile {
       default: "choose another place"
       }
     let text = String(cString: strerror(code))
-    return PBEError(.cannotCreate, "the file can't be created (\(text))", at: path, remedy: remedy)
+    return PBEError(.cannotCreate, "the \(what) can't be created (\(text))", at: path, remedy: remedy)
   }
 
   private static func writingFailed(_ code: Int32, _ path: String) -> PBEError {

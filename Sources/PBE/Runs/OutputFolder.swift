@@ -8,7 +8,8 @@ public struct OutputFolder {
   /// Where it will be, as the user named it.
   public let path: String
 
-  /// Fills the folder at `path`, which must not exist or be empty, by `body`. When that throws, nothing is left.
+  /// Fills the folder at `path`, which must not exist or be empty, by `body`. When that throws, nothing
+  /// is left but the folders on the way, which are made where they are missing.
   ///
   /// Throws `cannotCreate` when the folder can't be made, `inputOutput` when writing fails midway.
   public static func write(to path: String, _ body: (OutputFolder) throws -> Void) throws {
@@ -95,12 +96,14 @@ public struct OutputFolder {
     try AtomicFile.fill(descriptor, place, sync: false, body)
   }
 
-  private static func makeFolder(_ folder: String, shown: String) throws {
+  /// Creates a folder with those it lies in, unless it is there; errors name it as `shown`. Throws `cannotCreate`, or
+  /// `inputOutput` when the disk is full.
+  public static func makeFolder(_ folder: String, shown: String) throws {
     do {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     } catch {
       let code = ((error as? CocoaError)?.underlying as? POSIXError)?.code.rawValue ?? EACCES
-      throw AtomicFile.creatingFailed(code, shown)
+      throw AtomicFile.creatingFailed(code, shown, what: "folder")
     }
   }
 }

@@ -18,8 +18,10 @@ extension ParityTable {
     }
     cases.append(forward(shapes[1], .relu, affine: true, inPlace: true))
     cases.append(backward(shapes[1], .silu, affine: true, inPlace: true))
-    cases.append(zeros(.relu))
-    cases.append(zeros(.leakyReLU(slope: 0.2)))
+    cases.append(kinks(.relu, at: 0))
+    cases.append(kinks(.leakyReLU(slope: 0.2), at: 0))
+    cases.append(kinks(.hardSwish, at: -3))
+    cases.append(kinks(.hardSwish, at: 3))
     return cases
   }()
 
@@ -90,12 +92,12 @@ extension ParityTable {
     }
   }
 
-  /// The gradient exactly at the kink: PyTorch's convention.
-  private static func zeros(_ activation: Activation) -> OperatorCase {
-    OperatorCase("affineActivationGradient/at zero, \(activation)", bound: OperatorCase.elementwiseBound) {
+  /// The gradient exactly at the kink, and on both sides: PyTorch's convention.
+  private static func kinks(_ activation: Activation, at kink: Double) -> OperatorCase {
+    OperatorCase("affineActivationGradient/at \(kink), \(activation)", bound: OperatorCase.elementwiseBound) {
       b in
       let shape = Shape(2, 3, 2, 2)
-      let values: [Double] = (0..<shape.count).map { Double($0 % 3 - 1) }
+      let values: [Double] = (0..<shape.count).map { kink + Double($0 % 3 - 1) }
       let x = b.tensor("x", values, shape, role: .image)
       let (dy, dx) = (b.image(shape, "dy"), b.output(shape, "dx"))
       b.run { p in gradient(x, dy, dx, nil, activation, false, &p) }

@@ -51,7 +51,10 @@ extension ParityTable {
     let depthwise = ConvolutionShape(2, 16, 7, 7, to: 16, 3, 3, padding: 1, groups: 16)
     let dilated = ConvolutionShape(1, 5, 9, 9, to: 7, 3, 3, padding: 2, dilation: 2)
     let pointwise = ConvolutionShape(3, 20, 5, 5, to: 28, 1, 1)
-    let shapes = [same, odd, strided, point, grouped, depthwise, dilated, pointwise]
+    // Their results have few columns: forward, and of the input gradient.
+    let toFew = ConvolutionShape.same(2, 16, 7, 9, to: 3)
+    let fromFew = ConvolutionShape.same(2, 3, 7, 9, to: 16)
+    let shapes = [same, odd, strided, point, grouped, depthwise, dilated, pointwise, toFew, fromFew]
     var cases: [OperatorCase] = []
     for shape in shapes {
       for fusion in [

@@ -102,7 +102,8 @@ struct BenchCommand: ParsableCommand {
       try backend.synchronize()
       times.append((clock.now - start).seconds)
     }
-    return times.dropFirst(2).sorted()[repeats / 2]
+    let sorted = times.dropFirst(2).sorted()
+    return (sorted[(repeats - 1) / 2] + sorted[repeats / 2]) / 2
   }
 }
 

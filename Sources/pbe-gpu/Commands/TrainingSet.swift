@@ -53,7 +53,7 @@ extension DataOptions {
 
   /// The attack that the training images carry already, where `poison` wrote them.
   func poisonedAttack() throws -> AttackFile? {
-    guard InputFile.exists(attackPath) else { return nil }
+    guard InputFile.isNamed(attackPath) else { return nil }
     let file = try AttackFile.load(attackPath)
     return file.record == nil ? nil : file
   }

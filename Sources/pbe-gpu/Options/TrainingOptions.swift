@@ -26,12 +26,21 @@ struct SGDOptions: ParsableArguments {
   var weightDecay = 5e-4
 
   func validate() throws {
-    guard (1...65536).contains(batch) else { throw ValidationError("--batch must be 1 to 65536") }
-    guard (0..<1).contains(momentum) else {
+    try Self.check(batch: batch, momentum: momentum, weightDecay: weightDecay, nesterov: nesterov)
+  }
+
+  /// Throws for what is out of range, of options that are given.
+  static func check(batch: Int?, momentum: Double?, weightDecay: Double?, nesterov: Bool) throws {
+    guard (1...65536).contains(batch ?? 1) else { throw ValidationError("--batch must be 1 to 65536") }
+    guard (0..<1).contains(momentum ?? 0) else {
       throw ValidationError("--momentum must be at least 0 and below 1")
     }
-    guard (0...1).contains(weightDecay) else { throw ValidationError("--weight-decay must be from 0 to 1") }
-    guard !nesterov || momentum > 0 else { throw ValidationError("--nesterov needs --momentum above 0") }
+    guard (0...1).contains(weightDecay ?? 0) else {
+      throw ValidationError("--weight-decay must be from 0 to 1")
+    }
+    guard !nesterov || momentum ?? 1 > 0 else {
+      throw ValidationError("--nesterov needs --momentum above 0")
+    }
   }
 }
 

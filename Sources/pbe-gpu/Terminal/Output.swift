@@ -21,10 +21,7 @@ enum Output {
 
   /// A value as JSON text with sorted keys.
   static func text(_ value: some Encodable) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(value), as: UTF8.self)
+    String(try AnalysisJSON.text(value).dropLast())
   }
 
   /// Prints columns, numbers and words aligned to the left.
@@ -51,28 +48,23 @@ enum Output {
 
   /// Throws `usage` when writing to `output`, which `option` gives, would overwrite the file that is read from `input`.
   static func check(_ input: String, isNot output: String, option: String = "--output") throws {
-    var (one, other) = (stat(), stat())
-    guard stat(input, &one) == 0, stat(output, &other) == 0, one.st_dev == other.st_dev,
-      one.st_ino == other.st_ino
-    else { return }
+    guard isSame(input, output) else { return }
     throw PBEError(
       .usage, "the result would overwrite a file that is being read", at: output,
       remedy: "choose another \(option)")
   }
 
+  /// Whether two paths lead to the same file or folder.
+  static func isSame(_ a: String, _ b: String) -> Bool {
+    var (one, other) = (stat(), stat())
+    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev
+      && one.st_ino == other.st_ino
+  }
+
   /// Creates a folder with its parents, unless it is there, and makes sure that files can be created in it: better
   /// now than after hours of work. Throws `cannotCreate`, or `inputOutput` when the disk is full.
   static func makeDirectory(_ path: String) throws {
-    do {
-      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch {
-      let code = (error as? CocoaError)?.underlying as? POSIXError
-      throw PBEError(
-        code?.code == .ENOSPC ? .inputOutput : .cannotCreate,
-        "the folder can't be created"
-          + (code.map { " (\(String(cString: strerror($0.code.rawValue))))" } ?? ""),
-        at: path, remedy: "choose another --output, or check its permissions")
-    }
+    try OutputFolder.makeFolder(path, shown: path)
     guard access(path, W_OK | X_OK) == 0 else {
       throw PBEError(
         .cannotCreate, "files can't be created in this folder (\(String(cString: strerror(errno))))",

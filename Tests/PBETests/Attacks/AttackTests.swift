@@ -211,6 +211,36 @@ extension DeviceTests {
       #expect { try AttackFile.load(path) } throws: { ($0 as? PBEError)?.kind == .badData }
     }
 
+    /// The keys that have numbers are named, since the decoder doesn't tell which it is; and nobody is told to download it anew.
+    @Test func wrongNumbers() throws {
+      let folder = try ScratchFolder()
+      let path = "\(folder.path)/attack.json"
+      for (text, names) in [
+        (#""row": 0.5"#, ["\"row\"", "\"target\""]), (#""poison_seed": -1"#, ["\"poison_seed\""]),
+        (#""pattern": [[1e308]]"#, ["\"pattern\""]), (#""column": 1,"#, ["byte", "docs/attacks.md"]),
+      ] {
+        try Data("{\"attack\": \"badnet\", \"target\": 1, \(text)}".utf8).write(
+          to: URL(fileURLWithPath: path))
+        let error = #expect(throws: PBEError.self) { try AttackFile.load(path) }
+        let words = error.map { "\($0)" } ?? ""
+        for name in names { #expect(words.contains(name), "\(words)") }
+        #expect(error?.kind == .badData && error?.remedy?.contains("download") == false)
+      }
+    }
+
+    /// To the system a path ends at its first NUL: another file than the one that is named.
+    @Test func noPathsWithNUL() throws {
+      let folder = try ScratchFolder()
+      try FileManager.default.createDirectory(atPath: "\(folder.path)/a", withIntermediateDirectories: true)
+      try folder.write("a/b.png", Picture(width: 1, height: 1, channels: 3, pixels: [1, 2, 3]).png())
+      let path = try folder.write(
+        "attack.json", #"{"attack": "blend", "target": 0, "pattern": "a\u0000x/b.png"}"#)
+      let images = try barImages(4, seed: 1)
+      #expect {
+        try AttackFile.load(path).makeTrigger(for: images, on: TestDevices.cpu)
+      } throws: { "\($0)".contains("no file can have this name") }
+    }
+
     @Test func targetOutOfRange() {
       #expect { try AttackFile(BadNet(), target: 10).check(classes: 10) } throws: {
         ($0 as? PBEError)?.kind == .badData

@@ -282,6 +282,20 @@ extension DeviceTests {
       #expect(partners.enumerated().allSatisfy { $0.offset != $0.element })
     }
 
+    /// An attack whose trigger computes what is no image.
+    private struct Divergent: Attack, Trigger {
+      static let name = "divergent"
+      static let keys: Set<String> = []
+
+      func makeTrigger(image: Shape, seed: UInt64, on backend: any Backend) -> any Trigger { self }
+
+      func apply(to batch: TriggerBatch, in program: inout Program) -> Value {
+        let output = program.temporary(program[batch.images].shape)
+        program.append(.fill(Fill(output: output, value: .nan)))
+        return output
+      }
+    }
+
     @Test func contactSheet() throws {
       let images = try barImages(3, seed: 1)
       let sheet = try ContactSheet(images, AttackFile(WaNet(), target: 0), on: TestDevices.cpu)
@@ -291,6 +305,9 @@ extension DeviceTests {
       // The first image's first pixel, in the first cell; the margin is white.
       #expect(picture.pixels[0] == 255)
       #expect(picture.pixels[(4 * picture.width + 4) * 3] == images.pixels[0])
+      #expect {
+        try ContactSheet(images, AttackFile(Divergent(), target: 0), on: TestDevices.cpu)
+      } throws: { ($0 as? PBEError)?.kind == .badData && "\($0)".contains("not finite") }
       let still = try ContactSheet(images, AttackFile(SIG(delta: 0), target: 0), on: TestDevices.cpu)
       #expect(still.names.count == 3)
       #expect(still.rows[0].pixels == still.rows[1].pixels && still.rows[2].pixels.allSatisfy { $0 == 0.5 })

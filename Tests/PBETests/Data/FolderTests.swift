@@ -126,6 +126,29 @@ import Testing
     expectError(.missingInput, empty.path) { _ = try Self.load(empty) }
   }
 
+  /// What can't be looked at might be a class or a picture: without it others would have its number, or its label be clean.
+  @Test func nothingIsLeftOutSilently() throws {
+    let files = FileManager.default
+    let scratch = try Self.tree()
+    for target in ["/nowhere", "aa"] {
+      try files.createSymbolicLink(atPath: "\(scratch.path)/train/aa", withDestinationPath: target)
+      expectError(.missingInput, "train/aa") { _ = try Self.load(scratch) }
+      try scratch.remove("train/aa")
+    }
+    // A pipe that nobody writes to would be waited for.
+    #expect(mkfifo("\(scratch.path)/train/B/pipe", 0o644) == 0)
+    expectError(.missingInput, "train/B/pipe", "regular") { _ = try Self.load(scratch) }
+    try scratch.remove("train/B/pipe")
+    try scratch.write("train/B/noext", "P6\n1 1\n255\nabc")
+    expectError(.badData, "train/B", "noext") { _ = try Self.load(scratch) }
+    try scratch.remove("train/B/noext")
+    _ = try Self.load(scratch)
+    // The same to the eye, and other bytes.
+    try scratch.remove("test/é")
+    try scratch.write("test/e\u{301}/1.png", Self.png(8))
+    expectError(.badData, "test/e\u{301}", "no such class") { _ = try Self.load(scratch, .test) }
+  }
+
   /// Of many damaged files among thousands the first is named, whichever thread met its first.
   @Test func namesTheFirstOfManyDamagedFiles() throws {
     let scratch = try ScratchFolder()

@@ -98,6 +98,13 @@ import Testing
     let row = "00000_00000.ppm;29;30;5;6;24;25;0\n"
     try scratch.write(Self.csvName(0), Self.header + row + row)
     expectError(.badData, "GT-00000.csv:3", "listed twice") { _ = try Self.train(scratch) }
+    let twice = "Filename;ClassId;ClassId\n00000_00000.ppm;0;1\n"
+    try scratch.write("Final_Training/Images/00000/GT-00000.csv", twice)
+    expectError(.badData, "GT-00000.csv:1", "a column twice") { _ = try Self.train(scratch) }
+    // As spreadsheets save it.
+    try scratch.write(
+      "Final_Training/Images/00000/GT-00000.csv", "\u{FEFF}Filename;ClassId\n00000_00000.ppm;0\n")
+    _ = try Self.train(scratch)
     for label in 0..<43 {
       for name in ["00000_00000.ppm", "00000_00001.ppm"] {
         try? scratch.remove("Final_Training/Images/\(String(format: "%05d", label))/\(name)")

@@ -104,6 +104,7 @@ extension DeviceTests {
     func progressiveErasing(_ device: Int) throws {
       let (outcome, weights, victim, agreements) = try erase(on: TestDevices.usable[device])
       #expect(outcome.steps.map(\.extra_set_size) == [40, 80, 200, 280])
+      // Of the later steps no epoch is adversarial throughout.
       #expect(outcome.steps.map(\.adversarial_epochs) == [2, 0, 0, 0])
       #expect(outcome.agreement.count == 400)
       #expect(outcome.agreement.allSatisfy { (0...1.00001).contains($0) })
@@ -424,6 +425,40 @@ extension DeviceTests {
       let resumed = try run(to: 1)
       #expect(resumed.weights == whole.weights && resumed.outcome.agreement == whole.outcome.agreement)
       #expect(resumed.outcome.kept == whole.outcome.kept)
+    }
+
+    /// A checkpoint whose checksum is right may still have been written by anyone.
+    @Test func impossiblePositions() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      let directory = try ScratchFolder()
+      let clean = try barImages(100, seed: 9)
+      var defense = CleanFineTuning.fineTuning
+      (defense.epochs, defense.tuning.batch) = (1, 50)
+      let identity = try RunIdentity(defense)
+      let path = directory.path + "/checkpoint"
+      func session(_ observer: DefenseObserver = DefenseObserver()) -> DefenseSession {
+        DefenseSession(victim.weights, observer: observer, checkpoint: path, identity: identity)
+      }
+      var observer = DefenseObserver()
+      observer.progress = { _, _ in throw PBEError(.interrupted, "stop") }
+      #expect(throws: PBEError.self) {
+        try defense.run(
+          session(observer), clean: DeviceImages(clean, on: TestDevices.cpu), labels: clean.labels)
+      }
+      _ = try session().resume()
+      let loaded = try Checkpoint.load(path)
+      for (old, new) in [
+        ("\"stepsOfEpoch\":1", "\"stepsOfEpoch\":-1"), ("\"steps\":1", "\"steps\":4294967295"),
+      ] {
+        var changed = 0
+        let metadata = loaded.metadata.mapValues { text in
+          changed += text.components(separatedBy: old).count - 1
+          return text.replacingOccurrences(of: old, with: new)
+        }
+        #expect(changed > 0, "\(loaded.metadata)")
+        try Safetensors.write(loaded.state, metadata: metadata, to: path)
+        #expect { try session().resume() } throws: { ($0 as? PBEError)?.kind == .badData }
+      }
     }
 
     /// The time of an epoch that was interrupted is of all its parts.

@@ -47,7 +47,7 @@ struct DamagedFileTests {
       }
     }
     // Checksums and structure catch most changes; a reader that refused nothing would not have looked.
-    #expect(refused > rounds / 4 && refused <= rounds)
+    #expect(refused > rounds / 4)
   }
 
   @Test("changed pickles without checksums around them")

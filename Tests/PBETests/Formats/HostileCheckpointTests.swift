@@ -168,6 +168,87 @@ struct HostileCheckpointTests {
     #expect("e\u{301}\u{316}".isStreamSafe && !marks.isStreamSafe)
   }
 
+  /// Thousands of members in one place would each take their time again.
+  @Test("zip members that lie in one another, and names that differ by case alone")
+  func overlappingMembers() throws {
+    var builder = PickleBuilder()
+    builder.raw("}")
+    for key in ["0", "1"] {
+      builder.string("w\(key)")
+      builder.tensor(shape: [500], strides: [1], count: 500, key: key)
+      builder.raw("s")
+    }
+    let data = HostTensor([Float](repeating: 1, count: 500), shape: [500]).bytes
+    func archive(_ second: [UInt8]) -> [UInt8] {
+      TestFiles.zip([("a/data.pkl", builder.finished), ("a/data/0", data), ("a/data/1", second)])
+    }
+    #expect(try Checkpoint.read(archive(data), place: "file").state.count == 2)
+    // The directory's second storage gets the first one's size and place.
+    var file = archive([])
+    let entries = file.indices.filter { file[$0...].starts(with: [0x50, 0x4b, 1, 2]) }
+    for field in [20..<28, 42..<46] {
+      for offset in field { file[entries[2] + offset] = file[entries[1] + offset] }
+    }
+    #expect(readingError(file)?.what.contains("overlap") == true)
+
+    let pickle = PickleBuilder.state(shape: [6], strides: [1])
+    let alike = [("a/data.pkl", pickle), ("a/DATA.pkl", pickle)]
+    #expect(readingError(TestFiles.zip(alike))?.what.contains("two members") == true)
+    let twoModels = [("a/data.pkl", pickle), ("b/data.pkl", pickle)]
+    #expect(readingError(TestFiles.zip(twoModels))?.what.contains("2 models") == true)
+    // PyTorch takes the folder of the first member.
+    let other = [("b/version", Array("3".utf8)), ("a/data.pkl", pickle), ("a/data/0", [])]
+    #expect(readingError(TestFiles.zip(other))?.what.contains("first member") == true)
+  }
+
+  /// What Python finds in a dictionary is here, too, or the file is refused.
+  @Test("dictionaries that are made of other things")
+  func dictionariesFromOthers() throws {
+    func state(_ name: String, _ arguments: (inout PickleBuilder) -> Void, _ opcode: [UInt8]) -> [UInt8] {
+      var builder = PickleBuilder()
+      builder.raw("}")
+      builder.string("state_dict")
+      builder.global("collections", name)
+      builder.raw("(")
+      arguments(&builder)
+      builder.raw([UInt8(ascii: "t")] + opcode + [UInt8(ascii: "s")])
+      return TestFiles.checkpoint(builder.finished)
+    }
+    func entries(_ open: String, _ between: String, _ close: String) -> (inout PickleBuilder) -> Void {
+      { builder in
+        builder.raw(open)
+        builder.string("w")
+        builder.tensor(shape: [6], strides: [1])
+        builder.raw(between)
+        builder.raw(close)
+      }
+    }
+    let reduce = [UInt8(ascii: "R")]
+    let (dictionary, list) = (entries("}", "", "s"), entries("](", "", "ta"))
+    let tuple = entries("((", "", "tt")
+    func withFactory(_ rest: @escaping (inout PickleBuilder) -> Void) -> (inout PickleBuilder) -> Void {
+      { builder in
+        builder.global("builtins", "list")
+        rest(&builder)
+      }
+    }
+    for file in [
+      state("OrderedDict", dictionary, reduce), state("OrderedDict", list, reduce),
+      state("OrderedDict", tuple, reduce), state("Counter", dictionary, reduce),
+      state("defaultdict", withFactory(dictionary), reduce),
+    ] {
+      #expect(try Checkpoint.read(file, place: "file").state.names == ["w"])
+    }
+    for (name, arguments) in [
+      ("Counter", list), ("OrderedDict", { $0.string("w") }), ("OrderedDict", withFactory(dictionary)),
+    ] as [(String, (inout PickleBuilder) -> Void)] {
+      #expect(readingError(state(name, arguments, reduce))?.what.contains("makes a dictionary of") == true)
+    }
+    // `__new__` alone fills none.
+    let unfilled = readingError(state("OrderedDict", list, [0x81]))
+    #expect(unfilled?.what.contains("no state dictionary") == true, "\(unfilled?.what ?? "")")
+  }
+
   @Test("zip archives that contradict themselves")
   func hostileArchives() throws {
     let good = TestFiles.checkpoint(PickleBuilder.state(shape: [6], strides: [1]))

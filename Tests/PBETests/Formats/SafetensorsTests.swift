@@ -32,6 +32,14 @@ struct SafetensorsTests {
     }
   }
 
+  @Test("a shape of too many extents is refused, in few words")
+  func manyExtents() {
+    let shape = Array(repeating: "1", count: 65).joined(separator: ",")
+    let header = "{\"w\":{\"dtype\":\"F32\",\"shape\":[\(shape)],\"data_offsets\":[0,4]}}"
+    let error = readingError(TestFiles.safetensors(header, data: [0, 0, 0, 0]))
+    #expect(error.map { $0.what.contains("no shape") && "\($0)".utf8.count < 300 } == true)
+  }
+
   @Test("an empty model")
   func empty() throws {
     let loaded = try Checkpoint.read(TestFiles.safetensors("{}"), place: "file")

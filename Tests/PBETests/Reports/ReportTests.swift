@@ -125,6 +125,42 @@ import Testing
     }
   }
 
+  /// A recipe may leave steps out: their numbers are those in the log, in the names of files and in agreement.csv.
+  @Test func stepsByTheirNumbers() throws {
+    func step(_ number: Int) -> String {
+      "{\"step\": \(number), \"losses\": [1], \"metrics\": \(Self.after), \"training_seconds\": 1}"
+    }
+    try TestFiles.withDirectory { directory in
+      let page = try report(["report.json": record(steps: "\(step(0)), \(step(2))")], in: directory)
+      check(page.html)
+      for text in ["step 1", "step 3", "step 3: fine-tuning"] { #expect(page.html.contains(text), "\(text)") }
+      #expect(!page.html.contains("step 2"))
+    }
+  }
+
+  /// Where no budget misleads half of the images the largest is drawn, in whatever order they were asked for.
+  @Test func largestBudget() throws {
+    func finding(_ epsilon: Int) -> String {
+      #"{"budget": {"norm": "infinity", "epsilon": \#(epsilon)}, "matrix": [[\#(epsilon), 1], [0, 1]], "misled": 0.1}"#
+    }
+    try TestFiles.withDirectory { directory in
+      let budgets = [4, 8, 1].map(finding).joined(separator: ",")
+      let page = try report(
+        ["inspection.json": "{\"model\": {\"findings\": {\"acc\": 1, \"budgets\": [\(budgets)]}}}"],
+        in: directory)
+      check(page.html)
+      // 8 of 9, and not 4 of 5 or 1 of 2.
+      #expect(page.html.contains(">89</text>"))
+    }
+  }
+
+  /// A comma with an accent behind it is one character to Swift, and still a comma to who reads the table.
+  @Test func fieldsOfTables() {
+    #expect("a,\u{301}b".csvField.unicodeScalars.elementsEqual("\"a,\u{301}b\"".unicodeScalars))
+    #expect("\"\u{301}".csvField.unicodeScalars.elementsEqual("\"\"\"\u{301}\"".unicodeScalars))
+    #expect("a\nb".csvField == "\"a\nb\"" && "a b".csvField == "a b")
+  }
+
   @Test(arguments: Hostile.texts) func hostileTexts(text: String) throws {
     try TestFiles.withDirectory { directory in
       // Classes' names, file names and models' metadata are as hostile as values of the record.

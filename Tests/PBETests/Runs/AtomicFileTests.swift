@@ -14,14 +14,28 @@ struct AtomicFileTests {
       let path = directory.path + "/" + String(repeating: "n", count: 255)
       let link = directory.path + "/link"
       try AtomicFile.write("old", to: path)
-      try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+      // More than a process usually leaves to others of a new file.
+      try FileManager.default.setAttributes([.posixPermissions: 0o666], ofItemAtPath: path)
       try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
-      try AtomicFile.write(Data("new".utf8), to: URL(fileURLWithPath: link))
+      try AtomicFile.write(Data("new".utf8), to: link)
       #expect(try String(contentsOfFile: path, encoding: .utf8) == "new")
       let attributes = try FileManager.default.attributesOfItem(atPath: path)
-      #expect(attributes[.posixPermissions] as? Int == 0o600)
+      #expect(attributes[.posixPermissions] as? Int == 0o666)
       #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == path)
       #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).count == 2)
+    }
+  }
+
+  @Test("a link that leads nowhere is neither replaced nor followed")
+  func danglingLink() throws {
+    try TestFiles.withDirectory { directory in
+      let link = directory.path + "/link"
+      try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: "absent")
+      let error = #expect(throws: PBEError.self) { try AtomicFile.write("x", to: link) }
+      #expect(error?.kind == .cannotCreate && error?.place == link)
+      #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["link"])
+      #expect(
+        InputFile.isNamed(link) && !InputFile.exists(link) && !InputFile.isNamed(directory.path + "/absent"))
     }
   }
 

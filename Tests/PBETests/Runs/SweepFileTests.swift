@@ -104,6 +104,24 @@ struct SweepFileTests {
       report: {options: {arguments: ["${erase}", "${infect}"]}}
     """
 
+  /// An option that a step replaces or takes away refers to nothing there.
+  @Test func stepsNeedWhatTheyName() throws {
+    let file = try load(
+      """
+      defaults: {model: "${infect}/model.safetensors"}
+      axes: {attack: {badnet: {reference: "${infect}/x"}}, seed: [0, 1]}
+      steps:
+        infect: {axes: [attack, seed], options: {model: null, reference: null}}
+        evaluate: {}
+        inspect: {axes: [attack], options: {model: m, reference: null}}
+      """)
+    func needs(_ step: String) -> [[String: String]] { file.cells.filter { $0.step == step }.map(\.needs) }
+    #expect(needs("infect") == [[:], [:]])
+    #expect(needs("evaluate") == [["infect": "infect/badnet-seed0"], ["infect": "infect/badnet-seed1"]])
+    // It varies with nothing but the attack.
+    #expect(needs("inspect") == [[:]])
+  }
+
   /// A step is made once for all runs that agree on the axes that it depends on.
   @Test func chains() throws {
     let file = try load(Self.chain)
@@ -218,7 +236,10 @@ struct SweepFileTests {
     try AtomicFile.write("work", to: checkpoint)
     #expect(try corrected.state == .failed)
     #expect(try !failed.forgetOtherRun() && FileManager.default.fileExists(atPath: checkpoint))
+    // Nor is a record of the other options taken for one of these.
+    try AtomicFile.write("{}", to: failed.recordPath)
     #expect(try corrected.forgetOtherRun() && !FileManager.default.fileExists(atPath: checkpoint))
+    #expect(!FileManager.default.fileExists(atPath: failed.recordPath))
     for status in [nil, Int32(75)] {
       try failed.write(status: status)
       #expect(try failed.state == .started && corrected.state == .changed)
@@ -368,12 +389,18 @@ struct SweepFileTests {
       #expect(csv[2] == "cifar10-badnet-seed0,finished,cifar10,badnet,0,\"a,\"\"b|\",0.885,1,0,9")
       #expect(csv.count == 7 && csv[6] == "gtsrb-badnet-seed2,missing,gtsrb,badnet,2,,,,,")
 
-      let once = results.inserted(into: "# Results\n")
+      let once = try results.inserted(into: "# Results\n", path: "r.md")
       #expect(once.hasPrefix("# Results\n\n## Sweep plan\n\n<!-- sweep plan: begin -->\n\n| dataset"))
-      #expect(results.inserted(into: once) == once)
+      #expect(try results.inserted(into: once, path: "r.md") == once)
       let around = "a <!-- sweep plan: begin --> old <!-- sweep plan: end --> b"
-      let replaced = results.inserted(into: around)
+      let replaced = try results.inserted(into: around, path: "r.md")
       #expect(replaced.hasPrefix("a <!-- ") && replaced.hasSuffix("end --> b") && !replaced.contains("old"))
+      // Between markers that are not a pair is text of others.
+      let (begin, end) = ("<!-- sweep plan: begin -->", "<!-- sweep plan: end -->")
+      for text in [begin, end, "\(end)\(begin)", "\(begin)\(begin)\(end)", "\(begin)\(end)\(end)"] {
+        let error = #expect(throws: PBEError.self) { try results.inserted(into: text, path: "r.md") }
+        #expect(error?.kind == .badData && error?.place == "r.md")
+      }
 
       try AtomicFile.write("{", to: directory.path + "/cifar10-none-seed0/infect.json")
       #expect(throws: PBEError.self) { try SweepResults(file, output: directory.path) }

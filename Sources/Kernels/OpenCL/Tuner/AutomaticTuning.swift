@@ -50,6 +50,12 @@ struct AutomaticTuning {
       "tuning \(device.description.name) for about \(Int(tuner.seconds.rounded(.up))) s, once; "
         + "`pbe-gpu tune` redoes it")
     let findings = try tuner.run(journal: journal, progress: progress)
+    guard findings.contains(where: { $0.tried > 0 }) else {
+      // Such as for want of memory, which other programs may have now: the next start tries again.
+      let why = findings.lazy.compactMap(\.discarded.first).first ?? "there was no time"
+      notice("warning: \(device.description.identifier) isn't tuned: \(why)")
+      return nil
+    }
     if !store.store(findings, for: device) { notice("warning: \(file.path) can't be written") }
     for finding in findings where finding.error == nil {
       let why = finding.discarded.first ?? "nothing was tried"

@@ -50,7 +50,6 @@ enum ReportStyle {
     figure{margin:0;min-width:0}
     .figures figure,.figures .scroll,.sheet{background:var(--panel);border:1px solid var(--rule);border-radius:.6rem;
     padding:1rem 1.2rem}
-    figure.wide{grid-column:1/-1}
     figcaption{color:var(--soft);font-size:.9rem;margin-top:.5rem}
     svg{display:block;width:100%;height:auto;max-height:46rem}
     svg text{font:12.5px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif;fill:var(--soft)}

@@ -45,7 +45,7 @@ enum ReportTemplate {
     <span class="after">{{after}}</span></dd></div>{{/tiles}}</dl>
     {{#sections}}<section id="{{id}}" aria-labelledby="{{id}}-title"><h{{sublevel}} id="{{id}}-title">{{title}}</h{{sublevel}}>
     {{#text}}<p class="text">{{.}}</p>{{/text}}
-    {{#hasFigures}}<div class="figures">{{#figures}}<figure class="{{width}}">{{{svg}}}<figcaption>{{caption}}</figcaption></figure>
+    {{#hasFigures}}<div class="figures">{{#figures}}<figure>{{{svg}}}<figcaption>{{caption}}</figcaption></figure>
     {{/figures}}{{#tables}}{{>table}}{{/tables}}</div>{{/hasFigures}}
     {{#pictures}}<figure class="sheet"><div class="picture"><ol aria-hidden="true">{{#rows}}<li>{{.}}</li>{{/rows}}</ol>
     <img src="{{{source}}}" alt="{{alternative}}" width="{{width}}" height="{{height}}"/></div>

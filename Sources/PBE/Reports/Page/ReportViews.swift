@@ -63,13 +63,10 @@ struct FigureView {
   /// An `svg` element.
   var svg: String
   var caption: String
-  /// The style's class for its width.
-  var width: String
 
-  init(_ chart: some Chart, id: String, isWide: Bool = false) {
+  init(_ chart: some Chart, id: String) {
     svg = chart.drawing.element(id: id, title: chart.title, description: chart.description)
     caption = chart.title
-    width = isWide ? "wide" : "half"
   }
 }
 

@@ -112,9 +112,11 @@ struct InspectedModel {
 
     /// The size in words: `8/255, L-infinity`.
     var size: String {
-      let epsilon = json["budget"]?["epsilon"]?.number.map { String(format: "%g", $0) } ?? "?"
-      return "\(epsilon)/255, \(isInfinity ? "L-infinity" : "L2")"
+      "\(epsilon.map { String(format: "%g", $0) } ?? "?")/255, \(isInfinity ? "L-infinity" : "L2")"
     }
+
+    /// The size in 1/255.
+    var epsilon: Double? { json["budget"]?["epsilon"]?.number }
 
     var isInfinity: Bool { json["budget"]?["norm"]?.text == "infinity" }
 
@@ -140,7 +142,7 @@ struct InspectedModel {
     func entropy(_ finding: Finding) -> Double { finding.json["entropy"]?.number ?? .infinity }
     let all = findings.filter(\.isInfinity)
     return all.filter { $0.json["misled"]?.number ?? 0 >= 0.5 }.min { entropy($0) < entropy($1) }
-      ?? all.last ?? findings.last
+      ?? all.max { $0.epsilon ?? 0 < $1.epsilon ?? 0 } ?? findings.last
   }
 }
 

@@ -56,13 +56,13 @@ struct SectionBuilder {
 
   private var lossChart: LineChart {
     let losses = run.losses
-    let steps = (losses.map(\.step).max() ?? 0) + 1
+    let steps = Set(losses.map(\.step)).sorted()
     // More names have no room above the chart.
     let series =
-      (2...6).contains(steps)
-      ? (0..<steps).map { step in
+      (2...6).contains(steps.count)
+      ? steps.map { step in
         LineChart.Series(
-          name: "step \(step + 1)", values: losses.map { $0.step == step ? $0.loss : nil })
+          name: "step \(step)", values: losses.map { $0.step == step ? $0.loss : nil })
       } : [LineChart.Series(name: "mean loss", values: losses.map(\.loss))]
     return LineChart(
       title: "Mean loss of each epoch", stages: losses.indices.map { String($0 + 1) }, series: series,
@@ -70,15 +70,15 @@ struct SectionBuilder {
   }
 
   private var stepTable: TableView? {
-    let steps = run.record?["steps"]?.elements ?? []
+    let steps = run.steps
     guard !steps.isEmpty else { return nil }
     func whole(_ value: StrictJSON?) -> String { value?.words ?? "-" }
     return TableView(
       caption: "What each step fine-tuned on", corner: "step",
       columns: ["images", "poisoned, %", "relabelled", "epochs", "AUROC of agreement", "suggested"],
-      rows: steps.enumerated().map { index, step in
+      rows: steps.map { number, step in
         TableView.Row(
-          name: String(index + 1),
+          name: String(number),
           cells: [
             whole(step["extra_set_size"]), Rates.percent(step["extra_set_poisoned"]?.number),
             whole(step["relabelled"]), String(step["losses"]?.elements.count ?? 0),
@@ -93,13 +93,13 @@ struct SectionBuilder {
   /// Where the time went.
   var times: SectionView {
     var section = SectionView(id: "\(id)-times", title: "Time")
-    guard let seconds = run.seconds, seconds > 0, let record = run.record, run.kind == .erasing else {
+    guard let seconds = run.seconds, seconds > 0, run.record != nil, run.kind == .erasing else {
       return section
     }
     var phases: [(name: String, seconds: Double)] = []
-    for (index, step) in (record["steps"]?.elements ?? []).enumerated() {
-      phases.append(("step \(index + 1): fine-tuning", max(0, step["training_seconds"]?.number ?? 0)))
-      phases.append(("step \(index + 1): scoring", max(0, step["scoring_seconds"]?.number ?? 0)))
+    for (number, step) in run.steps {
+      phases.append(("step \(number): fine-tuning", max(0, step["training_seconds"]?.number ?? 0)))
+      phases.append(("step \(number): scoring", max(0, step["scoring_seconds"]?.number ?? 0)))
     }
     let rest = seconds - phases.reduce(0) { $0 + $1.seconds }
     // Clocks of resumed runs need not add up.

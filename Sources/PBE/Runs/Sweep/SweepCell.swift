@@ -167,13 +167,14 @@ public struct SweepCellFolder: Sendable {
     }
   }
 
-  /// Deletes the checkpoint of a run with other options than the file has now: options may be what made it fail. Throws as
-  /// ``record``.
+  /// Deletes the checkpoint and the command's record of a run with other options than the file has now: options may be what
+  /// made it fail. Throws as ``record``.
   ///
   /// - Returns: whether the last run had others.
   public func forgetOtherRun() throws -> Bool {
     guard let own = try record, !fits(own) else { return false }
     unlink(checkpointPath)
+    unlink(recordPath)
     return true
   }
 

@@ -176,15 +176,37 @@ public struct SweepResults {
     "| \(cells.map { $0.replacingOccurrences(of: "|", with: "\\|") }.joined(separator: " | ")) |"
   }
 
-  /// `text` with the table between this sweep's markers; without markers, in a new section at the end.
-  public func inserted(into text: String) -> String {
-    let (begin, end) = ("<!-- sweep \(file.name): begin -->", "<!-- sweep \(file.name): end -->")
+  /// `text`, the file at `path`, with the table between this sweep's markers; without markers, in a new section at the end.
+  /// Throws as ``place(of:in:path:)``.
+  public func inserted(into text: String, path: String) throws -> String {
+    let (begin, end) = Self.markers(file)
     let section = "\(begin)\n\n\(markdown)\n\(end)"
-    if let first = text.range(of: begin), let last = text[first.upperBound...].range(of: end) {
-      return text.replacingCharacters(in: first.lowerBound..<last.upperBound, with: section)
+    if let place = try Self.place(of: file, in: text, path: path) {
+      return text.replacingCharacters(in: place, with: section)
     }
     let gap = text.isEmpty ? "" : text.hasSuffix("\n") ? "\n" : "\n\n"
     return "\(text)\(gap)## Sweep \(file.name)\n\n\(section)\n"
+  }
+
+  /// Where a sweep's markers and what is between them stand in the text of the file at `path`; `nil` where they don't.
+  /// Throws `badData` unless there is one of each: what is between others is not the sweep's to replace.
+  @discardableResult public static func place(
+    of file: SweepFile, in text: String, path: String
+  ) throws -> Range<String.Index>? {
+    let (begin, end) = markers(file)
+    let (begins, ends) = (text.ranges(of: begin), text.ranges(of: end))
+    if begins.isEmpty, ends.isEmpty { return nil }
+    guard begins.count == 1, ends.count == 1, begins[0].upperBound <= ends[0].lowerBound else {
+      throw PBEError(
+        .badData,
+        "the markers of the sweep \(file.name) are not a pair: it has \(begins.count) of its begin and \(ends.count) of its end",
+        at: path, remedy: "leave the lines \(begin) and \(end) there once each, in this order, or neither")
+    }
+    return begins[0].lowerBound..<ends[0].upperBound
+  }
+
+  private static func markers(_ file: SweepFile) -> (begin: String, end: String) {
+    ("<!-- sweep \(file.name): begin -->", "<!-- sweep \(file.name): end -->")
   }
 }
 

@@ -65,7 +65,9 @@ struct SweepStep: Sendable {
     self.axes = axes
     self.options = options
     let labels = matrix.axes.filter { axes.contains($0.name) }.flatMap { $0.labels.map(\.options) }
-    let named = Set(([matrix.defaults, options] + labels).flatMap { $0.values.flatMap(Self.references) })
+    // What the step's own options replace or take away refers to nothing.
+    let others = ([matrix.defaults] + labels).map { $0.filter { options[$0.key] == nil } }
+    let named = Set(([options] + others).flatMap { $0.values.flatMap(Self.references) })
     needs = all.intersection(named).sorted()
     var varies = Set(axes)
     for need in needs {

@@ -38,8 +38,8 @@ struct CalibrateCommand: ParsableCommand {
           .missingInput, "there is no inspection in it", at: folder, remedy: "name the --output of observe")
       }
       // Where it lies among the inspections the next calibration would take it for one.
-      let place = URL(fileURLWithPath: output).deletingLastPathComponent()
-      guard place.standardizedFileURL.path != URL(fileURLWithPath: folder).standardizedFileURL.path else {
+      let place = URL(fileURLWithPath: output).deletingLastPathComponent().path
+      guard !Output.isSame(place, folder) else {
         throw PBEError(
           .usage, "that is a folder of inspections", at: "--output \(output)",
           remedy: "write the calibration elsewhere")

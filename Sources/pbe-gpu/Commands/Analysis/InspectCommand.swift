@@ -160,7 +160,7 @@ struct InspectCommand: ParsableCommand {
 
   private func print(_ verdict: Verdict, of name: String, _ record: InspectionRecord) throws {
     let label = record.classNames.flatMap { names in
-      names.indices.contains(verdict.target) ? " (\(names[verdict.target]))" : nil
+      names.indices.contains(verdict.target) ? " (\(names[verdict.target].printable()))" : nil
     }
     let others = verdict.pattern == .permutation ? ", or each label another one" : ""
     let found = verdict.isSuspicious.map { $0 ? "SUSPICIOUS" : "not suspicious" } ?? "no verdict"

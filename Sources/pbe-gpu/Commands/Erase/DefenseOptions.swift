@@ -102,16 +102,8 @@ struct DefenseOptions: ParsableArguments {
   func validate() throws {
     if let learningRate { try LearningRate.check(learningRate) }
     guard (1...100_000).contains(epochs ?? 1) else { throw ValidationError("--epochs must be 1 to 100000") }
-    guard (1...65536).contains(batch ?? 1) else { throw ValidationError("--batch must be 1 to 65536") }
-    guard (0..<1).contains(momentum ?? 0) else {
-      throw ValidationError("--momentum must be at least 0 and below 1")
-    }
-    guard (0...1).contains(weightDecay ?? 0) else {
-      throw ValidationError("--weight-decay must be from 0 to 1")
-    }
-    guard nesterov != true || momentum ?? 1 > 0 else {
-      throw ValidationError("--nesterov needs --momentum above 0")
-    }
+    try SGDOptions.check(
+      batch: batch, momentum: momentum, weightDecay: weightDecay, nesterov: nesterov == true)
     for share in [initialFraction ?? 1] + (keepRates?.values ?? []) where !(share > 0 && share <= 1) {
       throw ValidationError("--initial-fraction and --keep-rates must be above 0 and at most 1")
     }

@@ -154,9 +154,9 @@ struct EraseCommand: ParsableCommand {
       paths.removeSteps(except: Set(record.steps.map(\.step)))
       try AtomicFile.write(text, to: paths.record)
       paths.removeCheckpoint()
-      try Self.print(text, asJSON: common.json)
       if report { try writeReport(log) }
       events.finished(record.after, seconds: record.seconds)
+      try Self.print(text, asJSON: common.json)
     }
   }
 

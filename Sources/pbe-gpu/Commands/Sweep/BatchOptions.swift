@@ -79,8 +79,11 @@ struct BatchOptions: ParsableArguments {
     try Output.line(answer)
   }
 
+  /// Not by taking `..` out of the text: behind a link it leads elsewhere.
   static func absolute(_ path: String) -> String {
-    URL(fileURLWithPath: path).standardizedFileURL.path
+    if path.hasPrefix("/") { return path }
+    let folder = FileManager.default.currentDirectoryPath
+    return "\(folder == "/" ? "" : folder)/\(path.hasPrefix("./") ? String(path.dropFirst(2)) : path)"
   }
 
   /// The path of a program. Throws `missingInput` when it is not on the PATH.

@@ -77,10 +77,8 @@ struct SlurmScript {
       .joined(separator: ",")
   }
 
-  /// A value as sbatch reads it from a script.
-  private static func quoted(_ text: String) -> String {
-    text.contains(" ") ? "\"\(text)\"" : text
-  }
+  /// A value as sbatch reads it from a script: without quotation marks a `#` would begin a comment, and a `'` a quotation.
+  private static func quoted(_ text: String) -> String { "\"\(text)\"" }
 }
 
 /// Command lines as a shell reads them.

@@ -107,7 +107,8 @@ struct SweepCommand: ParsableCommand {
     }
     if dryRun {
       for job in plan.jobs {
-        try Output.line(ShellText.command(["pbe-gpu"] + job.arguments(on: firstDevice)))
+        try Output.line(
+          ShellText.command(["pbe-gpu"] + job.arguments(on: SweepJob.Slot(device: firstDevice))))
       }
       return
     }
@@ -116,14 +117,14 @@ struct SweepCommand: ParsableCommand {
     try Output.makeDirectory(output)
     try SweepFile.keepCopy(of: file, in: output)
     // Better now than after hours of work.
-    _ = try reportText()
+    _ = try reportText(of: sweep)
     if !list {
       log.info("\(plan.jobs.count) cells in \(output)")
       failures = try SweepWorkers(plan.jobs, slots: slots(log), log: log).run()
     }
     for job in plan.jobs { try job.folder.keep() }
     let results = try SweepResults(sweep, output: output, records: records)
-    try write(results, to: output)
+    try write(results, of: sweep, to: output)
     try Interruption.check("the same command goes on with the sweep")
     try SweepListing(results, plan).print(asJSON: json)
     if let first = failures.first {
@@ -178,6 +179,7 @@ struct SweepCommand: ParsableCommand {
     guard jobs > 1 else {
       return [SweepJob.Slot(device: firstDevice)]
     }
+    let isChosen = device != nil
     let devices =
       device?.split(separator: ",").map(String.init)
       ?? Devices.all().filter { $0.isAccelerator && $0.unusable == nil }.map(\.identifier)
@@ -190,7 +192,8 @@ struct SweepCommand: ParsableCommand {
     log.info("\(jobs) at once on \(devices.isEmpty ? "the CPU" : devices.joined(separator: ", "))\(threads)")
     return (0..<jobs).map { worker in
       SweepJob.Slot(
-        device: devices.isEmpty ? device : devices[worker % devices.count], environment: environment)
+        device: devices.isEmpty ? device : devices[worker % devices.count], isChosen: isChosen,
+        environment: environment)
     }
   }
 
@@ -205,21 +208,22 @@ struct SweepCommand: ParsableCommand {
 
   // MARK: - Results
 
-  private func write(_ results: SweepResults, to output: String) throws {
+  private func write(_ results: SweepResults, of sweep: SweepFile, to output: String) throws {
     try AtomicFile.write(results.markdown, to: "\(output)/results.md")
     try AtomicFile.write(results.csv, to: "\(output)/results.csv")
-    if let report, let text = try reportText() {
-      try AtomicFile.write(results.inserted(into: text), to: report)
+    if let report, let text = try reportText(of: sweep) {
+      try AtomicFile.write(results.inserted(into: text, path: report), to: report)
     }
   }
 
-  /// What `--report` has; `nil` without one.
-  private func reportText() throws -> String? {
+  /// What `--report` has; `nil` without one. Throws where there is no place for the sweep's table in it.
+  private func reportText(of sweep: SweepFile) throws -> String? {
     guard let report else { return nil }
     let bytes = try InputFile.read(report, limit: 1 << 26, remedy: "name a Markdown file that is there")
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw PBEError(.badData, "the file is not UTF-8", at: report, remedy: "name a Markdown file")
     }
+    try SweepResults.place(of: sweep, in: text, path: report)
     return text
   }
 }

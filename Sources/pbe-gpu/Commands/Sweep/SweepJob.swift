@@ -9,6 +9,8 @@ struct SweepJob: Sendable {
   struct Slot: Sendable {
     /// The device; `nil` for the cell's own.
     var device: String?
+    /// The user named the device: it goes before the cell's own.
+    var isChosen = true
     /// What the child's environment has besides this process's.
     var environment: [String: String] = [:]
   }
@@ -22,10 +24,13 @@ struct SweepJob: Sendable {
   /// Waits for another process that is at it, since another cell needs it; else leaves the cell to that one.
   let isNeeded: Bool
 
-  /// The arguments on a device.
-  func arguments(on device: String?) -> [String] {
-    guard let device, takesDevice else { return arguments }
-    return arguments.filter { !$0.hasPrefix("--device=") } + ["--device=\(device)"]
+  /// The arguments where it computes.
+  func arguments(on slot: Slot) -> [String] {
+    let others = arguments.filter { !$0.hasPrefix("--device=") }
+    guard let device = slot.device, takesDevice, slot.isChosen || others.count == arguments.count else {
+      return arguments
+    }
+    return others + ["--device=\(device)"]
   }
 
   /// Runs the cell in a child process, unless it is finished or another process is at it. A signal to this process goes
@@ -85,7 +90,7 @@ struct SweepJob: Sendable {
   ) throws -> (error: PBEError, status: Int32?)? {
     var tail = LogTail(folder.logPath)
     let child = try ChildProcess(
-      arguments(on: slot.device), log: folder.logPath, environment: slot.environment,
+      arguments(on: slot), log: folder.logPath, environment: slot.environment,
       inherited: lock.descriptor)
     var stopping = false
     var end: ChildProcess.End?
@@ -100,7 +105,7 @@ struct SweepJob: Sendable {
     }
     // A cell that was done before the signal reached it is done.
     if end == .exit(0), folder.isComplete(after: 0) { return nil }
-    if stopping || end == .exit(PBEError.Kind.interrupted.rawValue) {
+    if end == .exit(PBEError.Kind.interrupted.rawValue) || stopping && Self.stops.contains(end) {
       let error = PBEError(.interrupted, "interrupted", remedy: "the same command goes on with the sweep")
       return (error, error.kind.rawValue)
     }
@@ -116,6 +121,11 @@ struct SweepJob: Sendable {
       return (error, nil)
     case nil: return (PBEError(.internal, "the command did not end"), nil)
     }
+  }
+
+  /// How a command ends that was told to stop before it could listen, or by others meanwhile.
+  private static let stops: [ChildProcess.End?] = [SIGUSR1, SIGINT, SIGTERM, SIGHUP, SIGKILL].map {
+    .signal($0)
   }
 }
 
