@@ -107,6 +107,7 @@ float activation_slope(float x, int activation, float parameter) {
   }
 }
 
+#if defined(CONVOLUTION) || defined(FILTER_GRADIENT)
 // What the prologue makes of a convolution's input x in channel c.
 #if PROLOGUE == 2
 #define ON_LOAD(x, c) activate(scale[c] * (x) + shift[c], ACTIVATION, parameter)
@@ -114,6 +115,7 @@ float activation_slope(float x, int activation, float parameter) {
 #define ON_LOAD(x, c) activate(x, ACTIVATION, parameter)
 #else
 #define ON_LOAD(x, c) (x)
+#endif
 #endif
 
 #if defined(COMMON)

@@ -65,16 +65,16 @@ public struct AttackFile: Sendable {
   private static func decode(_ data: Data, _ parameters: [String: String], at place: String) throws
     -> AttackFile
   {
-    func decode<T: Decodable>(_ type: T.Type, _ data: Data) throws -> T {
+    func decode<T: Decodable>(_ type: T.Type, _ data: Data, _ keys: Set<String>) throws -> T {
       do { return try JSONDecoder().decode(type, from: data) } catch {
         throw PBEError(
-          .badData, "the attack is described wrongly: \(explain(error, in: data))", at: place,
+          .badData, "the attack is described wrongly: \(explain(error, keys, in: data))", at: place,
           remedy: remedy)
       }
     }
     // A key that is there twice would mean either.
     let json = try StrictJSON.parse(Array(data)[...], place: place, remedy: remedy)
-    let header = try decode(Header.self, data)
+    let header = try decode(Header.self, data, Set(Header.CodingKeys.allCases.map(\.rawValue)))
     guard let type = Attacks.known.first(where: { $0.name == header.attack }) else {
       throw PBEError(
         .badData, "there is no attack \"\(header.attack.printable())\"", at: place,
@@ -92,7 +92,7 @@ public struct AttackFile: Sendable {
     }
     if case .object(let members) = json { try check(members.map(\.name), known, .badData, at: place) }
     try check(parameters.keys, type.keys, .usage, at: "--parameter")
-    let attack = try decode(type, try merging(parameters, into: data))
+    let attack = try decode(type, try merging(parameters, into: data), type.keys)
     let rate = header.poison_rate ?? 0.1
     guard (0...1).contains(rate) else {
       throw PBEError(.badData, "poison_rate \(rate) is not between 0 and 1", at: place, remedy: "correct it")
@@ -124,7 +124,7 @@ public struct AttackFile: Sendable {
 
   private static let remedy = "correct it; see docs/attacks.md"
 
-  private static func explain(_ error: any Error, in data: Data) -> String {
+  private static func explain(_ error: any Error, _ keys: Set<String>, in data: Data) -> String {
     func path(_ context: DecodingError.Context) -> String {
       context.codingPath.map(\.stringValue).joined(separator: ".")
     }
@@ -134,14 +134,14 @@ public struct AttackFile: Sendable {
       return context.codingPath.isEmpty ? "it is not an object" : "\"\(path(context))\" has the wrong type"
     case DecodingError.dataCorrupted(let context):
       return context.codingPath.isEmpty
-        ? "a number is out of range or not whole\(numbers(in: data))"
+        ? "a number is out of range or not whole\(numbers(of: keys, in: data))"
         : "\"\(path(context))\" has a wrong value"
     default: return "it can't be read"
     }
   }
 
-  /// The keys that have numbers, for a message: which number it is, Foundation doesn't tell.
-  private static func numbers(in data: Data) -> String {
+  /// Those of `keys` that have numbers, for a message: which number it is, Foundation doesn't tell.
+  private static func numbers(of keys: Set<String>, in data: Data) -> String {
     func hasNumber(_ value: StrictJSON) -> Bool {
       switch value {
       case .integer, .otherNumber: true
@@ -151,7 +151,9 @@ public struct AttackFile: Sendable {
       }
     }
     guard case .object(let members)? = try? StrictJSON.parse(Array(data)[...], place: "") else { return "" }
-    let names = members.filter { hasNumber($0.value) }.map { "\"\($0.name.printable())\"" }
+    let names = members.filter { keys.contains($0.name) && hasNumber($0.value) }.map {
+      "\"\($0.name.printable())\""
+    }
     return names.isEmpty ? "" : ": of \(names.joined(separator: ", "))"
   }
 

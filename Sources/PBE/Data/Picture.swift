@@ -70,7 +70,10 @@ public struct Picture: Sendable, Equatable {
   /// be read.
   static func isIn(_ path: String) throws -> Bool {
     let start = try InputFile.start(of: path, count: pngStart.count, remedy: "move it elsewhere")
-    return ([pngStart, jpegStart] + ppmStarts).contains { start.starts(with: $0) }
+    if start.starts(with: pngStart) || start.starts(with: jpegStart) { return true }
+    // Two letters alone might begin a text.
+    return ppmStarts.contains { start.starts(with: $0) }
+      && start.dropFirst(2).first.map { [9, 10, 13, 32].contains($0) } == true
   }
 
   /// The pixels channel after channel (CHW).

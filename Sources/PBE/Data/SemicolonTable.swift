@@ -33,7 +33,8 @@ struct SemicolonTable {
       }
       guard let expected = header?.count else {
         // As for JSON: a file must not mean two things to two readers.
-        guard Set(fields).count == fields.count else {
+        let names = fields.filter { !$0.isEmpty }
+        guard Set(names).count == names.count else {
           throw PBEError(
             .badData, "the header names a column twice", at: "\(path):\(index + 1)",
             remedy: "unpack the csv file again")

@@ -77,16 +77,20 @@ public final class DefenseSession {
       return nil
     }
     journal = try found.progress(as: Progress.self)
-    guard journal.position.stepsOfEpoch >= 0, journal.position.steps <= Int32.max, journal.seconds.isFinite
-    else {
-      throw PBEError(
-        .badData, "the checkpoint's position is wrong", at: file, remedy: "delete the file to start over")
-    }
+    let epochs = journal.entries.count { if case .epoch = $0 { true } else { false } }
+    guard journal.position.epochs == epochs, journal.position.stepsOfEpoch >= 0,
+      journal.position.steps <= Int32.max, journal.seconds.isFinite
+    else { throw wrongPosition }
     for case .values(let name, _) in journal.entries {
       remembered[name] = try found.numbers(named: "values/\(name)")
     }
     checkpoint = found
     return found.device
+  }
+
+  private var wrongPosition: PBEError {
+    PBEError(
+      .badData, "the checkpoint's position is wrong", at: file, remedy: "delete the file to start over")
   }
 
   /// Seconds so far, earlier parts of the run included.
@@ -181,6 +185,7 @@ public final class DefenseSession {
       position.steps += UInt32(steps)
       return epoch
     }
+    guard position.stepsOfEpoch <= steps else { throw wrongPosition }
     trainer.position = position
     let (begin, before) = (clock.now, journal.secondsOfEpoch ?? 0)
     // A run that goes on has done some of the epoch.

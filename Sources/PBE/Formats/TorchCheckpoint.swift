@@ -61,6 +61,12 @@ enum TorchCheckpoint {
         .badData, "this is a TorchScript archive (torch.jit.save), which holds a program", at: place,
         remedy: "load it with torch.jit.load and save its state_dict() with torch.save")
     }
+    // PyTorch looks names up regardless of their case: of two that are equal but for it, it would take either.
+    var seen: Set<String> = []
+    if let again = archive.names.first(where: { !seen.insert($0.lowercased()).inserted }) {
+      throw refuse(
+        "it has another member that differs from \(again.printable()) by the case of letters alone")
+    }
     return root
   }
 

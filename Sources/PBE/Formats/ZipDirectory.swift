@@ -72,17 +72,14 @@ struct ZipDirectory {
   func members() throws -> ([String: ZipArchive.Member], [String]) {
     var members: [String: ZipArchive.Member] = [:]
     var names: [String] = []
-    var seen: Set<String> = []
     var reader = ByteReader(bytes, in: range, place: place)
     for _ in 0..<count {
       let member = try member(&reader)
-      // PyTorch looks names up regardless of their case: of two that are equal but for it, it would take either.
-      guard seen.insert(member.name.lowercased()).inserted else {
+      guard members.updateValue(member, forKey: member.name) == nil else {
         throw PBEError(
           .badData, "the zip archive has two members \(member.name.printable())", at: place, remedy: Self.copy
         )
       }
-      members[member.name] = member
       names.append(member.name)
     }
     return (members, names)

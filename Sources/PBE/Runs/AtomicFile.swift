@@ -5,8 +5,8 @@ import Kernels
 ///
 /// The bytes go to a temporary name in the same directory, are flushed to the disk, and are then renamed.
 /// After any failure the temporary file is removed. Links are followed; devices and pipes are written
-/// directly. Throws `PBEError`: `.cannotCreate` when the file can't be created or put in place, as behind a link
-/// that leads nowhere, `.inputOutput` when writing fails midway.
+/// directly. Throws `PBEError`: `.cannotCreate` when the file can't be created or put in place,
+/// `.inputOutput` when writing fails midway.
 public enum AtomicFile {
   /// Takes the bytes of a file in order; of use only while the closure that got it runs.
   public struct Sink {
@@ -52,13 +52,7 @@ public enum AtomicFile {
       // Renaming over a device such as /dev/null would replace the device itself.
       if kind != S_IFREG { return try writeDirectly(to: path, body) }
     }
-    // The new file would take the link's place, and not come where it leads.
-    if !exists, lstat(path, &status) == 0 {
-      throw PBEError(
-        .cannotCreate, "this is a link to something that does not exist", at: path,
-        remedy: "name the file itself")
-    }
-    let target = exists ? resolved(path) : path
+    let target = try resolved(path)
     let temporary = temporaryName(beside: target)
     let descriptor = retryingOnInterrupt {
       open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, exists ? status.st_mode & 0o777 : 0o666)
@@ -95,10 +89,19 @@ public enum AtomicFile {
     if close(descriptor) != 0, errno != EINTR { throw writingFailed(errno, path) }
   }
 
-  private static func resolved(_ path: String) -> String {
-    guard let real = realpath(path, nil) else { return path }
-    defer { free(real) }
-    return String(cString: real)
+  /// Where the links lead, be it to nothing yet.
+  private static func resolved(_ path: String) throws -> String {
+    if let real = realpath(path, nil) {
+      defer { free(real) }
+      return String(cString: real)
+    }
+    var place = path
+    // As many as the system follows.
+    for _ in 0..<40 {
+      guard let next = try? FileManager.default.destinationOfSymbolicLink(atPath: place) else { return place }
+      place = next.hasPrefix("/") ? next : directory(of: place) + next
+    }
+    throw creatingFailed(ELOOP, path)
   }
 
   private static func temporaryName(beside path: String) -> String {
@@ -125,7 +128,7 @@ public enum AtomicFile {
     if isFull(code) { return writingFailed(code, path) }
     let remedy =
       switch code {
-      case ENOENT, ENOTDIR: "create the directory first"
+      case ENOENT where what == "file", ENOTDIR where what == "file": "create the directory first"
       case EACCES, EPERM, EROFS: "choose a directory that you may write to"
       default: "choose another place"
       }

@@ -102,7 +102,7 @@ public struct OutputFolder {
     do {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     } catch {
-      let code = ((error as? CocoaError)?.underlying as? POSIXError)?.code.rawValue ?? EACCES
+      let code = ((error as? CocoaError)?.underlying as? POSIXError)?.code.rawValue ?? EIO
       throw AtomicFile.creatingFailed(code, shown, what: "folder")
     }
   }

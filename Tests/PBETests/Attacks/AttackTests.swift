@@ -216,7 +216,7 @@ extension DeviceTests {
       let folder = try ScratchFolder()
       let path = "\(folder.path)/attack.json"
       for (text, names) in [
-        (#""row": 0.5"#, ["\"row\"", "\"target\""]), (#""poison_seed": -1"#, ["\"poison_seed\""]),
+        (#""row": 0.5"#, ["whole: of \"row\""]), (#""poison_seed": -1"#, ["\"poison_seed\""]),
         (#""pattern": [[1e308]]"#, ["\"pattern\""]), (#""column": 1,"#, ["byte", "docs/attacks.md"]),
       ] {
         try Data("{\"attack\": \"badnet\", \"target\": 1, \(text)}".utf8).write(
@@ -225,6 +225,13 @@ extension DeviceTests {
         let words = error.map { "\($0)" } ?? ""
         for name in names { #expect(words.contains(name), "\(words)") }
         #expect(error?.kind == .badData && error?.remedy?.contains("download") == false)
+      }
+    }
+
+    /// Of parameters on the command line only what they are of is named.
+    @Test func wrongNumberOnTheCommandLine() {
+      #expect { try AttackFile.named("badnet", parameters: ["row": "0.5"]) } throws: {
+        "\($0)".contains("whole: of \"row\";")
       }
     }
 

@@ -142,6 +142,7 @@ import Testing
     try scratch.write("train/B/noext", "P6\n1 1\n255\nabc")
     expectError(.badData, "train/B", "noext") { _ = try Self.load(scratch) }
     try scratch.remove("train/B/noext")
+    try scratch.write("train/B/labels.csv", "P6,1,2")
     _ = try Self.load(scratch)
     // The same to the eye, and other bytes.
     try scratch.remove("test/é")

@@ -103,7 +103,7 @@ import Testing
     expectError(.badData, "GT-00000.csv:1", "a column twice") { _ = try Self.train(scratch) }
     // As spreadsheets save it.
     try scratch.write(
-      "Final_Training/Images/00000/GT-00000.csv", "\u{FEFF}Filename;ClassId\n00000_00000.ppm;0\n")
+      "Final_Training/Images/00000/GT-00000.csv", "\u{FEFF}Filename;ClassId;;\n00000_00000.ppm;0;;\n")
     _ = try Self.train(scratch)
     for label in 0..<43 {
       for name in ["00000_00000.ppm", "00000_00001.ppm"] {

@@ -446,18 +446,30 @@ extension DeviceTests {
           session(observer), clean: DeviceImages(clean, on: TestDevices.cpu), labels: clean.labels)
       }
       _ = try session().resume()
-      let loaded = try Checkpoint.load(path)
-      for (old, new) in [
-        ("\"stepsOfEpoch\":1", "\"stepsOfEpoch\":-1"), ("\"steps\":1", "\"steps\":4294967295"),
-      ] {
-        var changed = 0
-        let metadata = loaded.metadata.mapValues { text in
-          changed += text.components(separatedBy: old).count - 1
-          return text.replacingOccurrences(of: old, with: new)
-        }
-        #expect(changed > 0, "\(loaded.metadata)")
-        try Safetensors.write(loaded.state, metadata: metadata, to: path)
-        #expect { try session().resume() } throws: { ($0 as? PBEError)?.kind == .badData }
+      struct Progress: Codable {
+        var entries: [Int]
+        var position: Trainer.Position
+        var trainers: Int
+        var seconds: Double
+      }
+      let saved = try #require(try RunCheckpoint.read(path, identity: identity))
+      let progress = try saved.progress(as: Progress.self)
+      #expect(progress.position.stepsOfEpoch == 1)
+      let changes: [(inout Trainer.Position) -> Void] = [
+        { $0.stepsOfEpoch = -1 }, { $0.stepsOfEpoch = 3 }, { $0.stepsOfEpoch = .max }, { $0.epochs = 1 },
+        { $0.epochs = .max }, { $0.steps = .max },
+      ]
+      for (index, change) in changes.enumerated() {
+        var (checkpoint, changed) = (saved, progress)
+        change(&changed.position)
+        try checkpoint.setProgress(changed)
+        try checkpoint.write(to: path)
+        #expect("change \(index)") {
+          let session = session()
+          _ = try session.resume()
+          _ = try defense.run(
+            session, clean: DeviceImages(clean, on: TestDevices.cpu), labels: clean.labels)
+        } throws: { ($0 as? PBEError)?.kind == .badData && "\($0)".contains("position") }
       }
     }
 

@@ -193,7 +193,9 @@ struct HostileCheckpointTests {
 
     let pickle = PickleBuilder.state(shape: [6], strides: [1])
     let alike = [("a/data.pkl", pickle), ("a/DATA.pkl", pickle)]
-    #expect(readingError(TestFiles.zip(alike))?.what.contains("two members") == true)
+    #expect(readingError(TestFiles.zip(alike))?.what.contains("case of letters") == true)
+    let script = alike + [("a/constants.pkl", [])]
+    #expect(readingError(TestFiles.zip(script))?.what.contains("TorchScript") == true)
     let twoModels = [("a/data.pkl", pickle), ("b/data.pkl", pickle)]
     #expect(readingError(TestFiles.zip(twoModels))?.what.contains("2 models") == true)
     // PyTorch takes the folder of the first member.

@@ -26,16 +26,23 @@ struct AtomicFileTests {
     }
   }
 
-  @Test("a link that leads nowhere is neither replaced nor followed")
+  @Test("links that lead to no file yet are followed, too")
   func danglingLink() throws {
     try TestFiles.withDirectory { directory in
-      let link = directory.path + "/link"
-      try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: "absent")
+      let files = FileManager.default
+      let (link, next, target) = (directory.path + "/link", directory.path + "/next", directory.path + "/new")
+      try files.createSymbolicLink(atPath: link, withDestinationPath: next)
+      try files.createSymbolicLink(atPath: next, withDestinationPath: "new")
+      #expect(InputFile.isNamed(link) && !InputFile.exists(link) && !InputFile.isNamed(target))
+      try AtomicFile.write("x", to: link)
+      #expect(try String(contentsOfFile: target, encoding: .utf8) == "x")
+      #expect(try files.contentsOfDirectory(atPath: directory.path).sorted() == ["link", "new", "next"])
+      #expect(try files.destinationOfSymbolicLink(atPath: link) == next)
+      // In a circle they lead nowhere.
+      try files.removeItem(atPath: next)
+      try files.createSymbolicLink(atPath: next, withDestinationPath: link)
       let error = #expect(throws: PBEError.self) { try AtomicFile.write("x", to: link) }
       #expect(error?.kind == .cannotCreate && error?.place == link)
-      #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["link"])
-      #expect(
-        InputFile.isNamed(link) && !InputFile.exists(link) && !InputFile.isNamed(directory.path + "/absent"))
     }
   }
 

@@ -49,11 +49,12 @@ struct AutomaticTuning {
     notice(
       "tuning \(device.description.name) for about \(Int(tuner.seconds.rounded(.up))) s, once; "
         + "`pbe-gpu tune` redoes it")
-    let findings = try tuner.run(journal: journal, progress: progress)
-    guard findings.contains(where: { $0.tried > 0 }) else {
+    let findings: [OpenCLTuner.Finding]
+    do { findings = try tuner.run(journal: journal, progress: progress) } catch let error as PBEError
+      where error.kind == .device
+    {
       // Such as for want of memory, which other programs may have now: the next start tries again.
-      let why = findings.lazy.compactMap(\.discarded.first).first ?? "there was no time"
-      notice("warning: \(device.description.identifier) isn't tuned: \(why)")
+      notice("warning: \(device.description.identifier) isn't tuned: \(error)")
       return nil
     }
     if !store.store(findings, for: device) { notice("warning: \(file.path) can't be written") }

@@ -35,7 +35,7 @@ extension Devices {
   /// `seconds` says otherwise. `progress` gets what is being tried and the share that is done, and may throw to stop.
   ///
   /// Throws `usage` for the CPU, which has nothing to tune, and when the environment decides already; `cannotCreate` when
-  /// the file can't be written; `device` when another process is tuning the device.
+  /// the file can't be written; `device` when another process is tuning the device, or nothing could be tried.
   public static func tune(
     _ name: String, thorough: Bool = false, seconds: Double? = nil,
     progress: (String, Double) throws -> Void = { _, _ in }

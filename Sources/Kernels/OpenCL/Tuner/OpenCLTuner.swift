@@ -52,7 +52,7 @@ struct OpenCLTuner {
   typealias Progress = (_ what: String, _ share: Double) throws -> Void
 
   /// Tunes all families. `journal` survives the end of the process: a candidate that ended it isn't tried again.
-  /// Throws what `progress` throws.
+  /// Throws what `progress` throws, and `device` when nothing could be tried.
   func run(journal: TuningJournal?, progress: Progress) throws -> [Finding] {
     let start = ContinuousClock.now
     func elapsed() -> Double { (ContinuousClock.now - start).seconds }
@@ -77,6 +77,12 @@ struct OpenCLTuner {
             family: family, standard: standard, chosen: standard, speedUp: 1, error: nil, tried: 0,
             discarded: ["\(error)"]))
       }
+    }
+    guard findings.contains(where: { $0.tried > 0 }) else {
+      let why = findings.lazy.compactMap(\.discarded.first).first ?? "there was no time"
+      throw PBEError(
+        .device, "no kernel could be tried: \(why)", at: hardware.description.identifier,
+        remedy: "try again when no other program uses the device")
     }
     return findings
   }

@@ -79,11 +79,13 @@ struct BatchOptions: ParsableArguments {
     try Output.line(answer)
   }
 
-  /// Not by taking `..` out of the text: behind a link it leads elsewhere.
+  /// The path from the root. Where it has a `..`, that of what is there: behind a link `..` leads elsewhere than the text says.
   static func absolute(_ path: String) -> String {
-    if path.hasPrefix("/") { return path }
-    let folder = FileManager.default.currentDirectoryPath
-    return "\(folder == "/" ? "" : folder)/\(path.hasPrefix("./") ? String(path.dropFirst(2)) : path)"
+    if path.split(separator: "/").contains(".."), let real = realpath(path, nil) {
+      defer { free(real) }
+      return String(cString: real)
+    }
+    return URL(fileURLWithPath: path).standardizedFileURL.path
   }
 
   /// The path of a program. Throws `missingInput` when it is not on the PATH.

@@ -39,7 +39,7 @@ struct SweepCommand: ParsableCommand {
 
   @Option(
     help:
-      "The device for all cells (see pbe-gpu help infect), or several with commas for --jobs to deal out. With --jobs, the default is every GPU, else the CPU, whose threads are shared out."
+      "The device for all cells (see pbe-gpu help infect), or several with commas for --jobs to deal out. With --jobs, the default is every GPU, for the cells that have no device of their own, else the CPU, whose threads are shared out."
   )
   var device: String?
 
@@ -96,7 +96,9 @@ struct SweepCommand: ParsableCommand {
     Terminal.shared.configure(quiet: quiet)
     let log = Logger(label: "pbe-gpu") { _ in TerminalLogHandler() }
     let sweep = try SweepFile.load(file)
-    let output = self.output ?? sweep.output
+    var output = self.output ?? sweep.output
+    // Texts that begin with the folder's path are told from others in kept records.
+    while output.count > 1, output.hasSuffix("/") { output.removeLast() }
     var plan = try SweepPlan(
       sweep, path: file, only: only, variables: variableValues(of: sweep), output: output, records: records,
       remake: remake)
