@@ -54,6 +54,10 @@ typedef PASTE(float, VW) vector;
 #define LOAD(p) (*(global const vector *)(p))         // from an aligned place
 #define STORE(v, p) (*(global vector *)(p) = (v))     // to an aligned place
 
+// n / d for n < 2^31 by a multiplication (Granlund and Montgomery, PLDI 1994): `by` is (ceil(2^(31 + l) / d), l - 1) with
+// l = ceil(log2 d), and (0, 0) for 1, which the host makes of d (OpenCLLaunch.reciprocal).
+static inline int quotient(int n, uint2 by) { return by.x ? (int)(mul_hi((uint)n, by.x) >> by.y) : n; }
+
 // MARK: - Activations
 
 #define ACT_IDENTITY 0

@@ -452,9 +452,6 @@ kernel void mma_convolution(
 
 // MARK: - Filter gradient
 
-// n / d for n < 2^31; `d` is what the host makes of the divisor (OpenCLLaunch.reciprocal).
-INLINED int quotient(int n, uint2 d) { return d.x ? (int)(mul_hi((uint)n, d.x) >> d.y) : n; }
-
 // The operator of kernels.cl's `filter_gradient`; C and K must be multiples of 4. A row of the product is an input
 // channel of a tap, a term of its sums an output pixel. `height` and `width` stand for outputHeight and outputWidth.
 //

@@ -156,10 +156,6 @@ void multiply(local const float *a, local const float *b, vector sum[ITEM_M][COL
 
 // MARK: - The kernel
 
-// n / d by a multiplication (Granlund and Montgomery, PLDI 1994): `by` is (ceil(2^(31 + l) / d), l - 1) with
-// l = ceil(log2 d), and (0, 0) for 1.
-int quotient(int n, uint2 by) { return by.x ? (int)(mul_hi((uint)n, by.x) >> by.y) : n; }
-
 // Tiles lie along dimension 0, those of one row of the result side by side; along dimension 1 there are `batches`
 // products at distances batchA, batchB, batchOutput, times the parts that each sum is split into. Part p of batch b is
 // written to output + (p * batches + b) * batchOutput; the residual lies likewise.

@@ -13,7 +13,7 @@ struct LaunchPlan {
     /// The key of Philox, as a uint2.
     case seed(UInt64)
     case uint(UInt32)
-    /// A number that a kernel divides by, as `quotient` in tiled.cl expects it: a uint2.
+    /// A number that a kernel divides by, as `quotient` in kernels.cl expects it: a uint2.
     case divisor(Int)
     /// A number that comes with each run.
     case run(RunField)

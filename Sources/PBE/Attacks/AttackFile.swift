@@ -42,8 +42,8 @@ public struct AttackFile: Sendable {
   }
 
   /// Reads the file. `parameters` replace or add parameters of the attack: values are JSON, or else strings. Throws
-  /// `missingInput` when the file can't be read, `badData` naming the key that is wrong, or the keys that it may be, `usage` for a parameter that the
-  /// attack doesn't have.
+  /// `missingInput` when the file can't be read, `badData` naming the key that is wrong, or those that may be, `usage` for a
+  /// parameter that the attack doesn't have.
   public static func load(_ path: String, parameters: [String: String] = [:]) throws -> AttackFile {
     let data = Data(
       try InputFile.read(
