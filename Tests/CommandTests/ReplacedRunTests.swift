@@ -221,6 +221,11 @@ extension CommandTests {
       _ = try metrics(result.json()["after"])
       let events = folder.text("o/events.jsonl")
       #expect(events.contains("\"failed\"") && !events.contains("\"finished\""), "\(events)")
+      // Nor do results that can't be printed cost the page.
+      let closed = try Program.run(
+        victim.erase(by: "aft") + ["--report", "--output", folder["p"]], shell: "exec \"$0\" \"$@\" >&-")
+      #expect(closed.status == 74 && folder.names("p").contains("report.html"), "\(closed.error)")
+      #expect(folder.text("p/events.jsonl").contains("\"finished\""))
     }
 
     /// The clean images' classes are those of the data set, by name: folders alone give them numbers.

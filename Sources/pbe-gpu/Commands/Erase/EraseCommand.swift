@@ -154,9 +154,11 @@ struct EraseCommand: ParsableCommand {
       paths.removeSteps(except: Set(record.steps.map(\.step)))
       try AtomicFile.write(text, to: paths.record)
       paths.removeCheckpoint()
-      if report { try writeReport(log) }
-      events.finished(record.after, seconds: record.seconds)
+      // Neither a page that can't be written costs the results, nor results that can't be printed the page.
+      let page = Result { if report { try writeReport(log) } }
+      if case .success = page { events.finished(record.after, seconds: record.seconds) }
       try Self.print(text, asJSON: common.json)
+      try page.get()
     }
   }
 
