@@ -85,7 +85,7 @@ enum GTSRBReader {
       let place = "\(path):\(row.line)"
       guard !name.isEmpty, !name.contains("/"), !name.contains("\0") else {
         throw PBEError(
-          .badData, "\"\(name.printable())\" is no file name", at: place, remedy: "unpack the csv file again")
+          .badData, "\"\(shown)\" is no file name", at: place, remedy: "unpack the csv file again")
       }
       guard let value = Int32(text), value >= 0, value < classes else {
         throw PBEError(

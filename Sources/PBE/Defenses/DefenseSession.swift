@@ -80,17 +80,12 @@ public final class DefenseSession {
     let epochs = journal.entries.count { if case .epoch = $0 { true } else { false } }
     guard journal.position.epochs == epochs, journal.position.stepsOfEpoch >= 0,
       journal.position.steps <= Int32.max, journal.seconds.isFinite
-    else { throw wrongPosition }
+    else { throw RunCheckpoint.wrongPosition(file) }
     for case .values(let name, _) in journal.entries {
       remembered[name] = try found.numbers(named: "values/\(name)")
     }
     checkpoint = found
     return found.device
-  }
-
-  private var wrongPosition: PBEError {
-    PBEError(
-      .badData, "the checkpoint's position is wrong", at: file, remedy: "delete the file to start over")
   }
 
   /// Seconds so far, earlier parts of the run included.
@@ -185,7 +180,7 @@ public final class DefenseSession {
       position.steps += UInt32(steps)
       return epoch
     }
-    guard position.stepsOfEpoch <= steps else { throw wrongPosition }
+    guard position.stepsOfEpoch <= steps else { throw RunCheckpoint.wrongPosition(file) }
     trainer.position = position
     let (begin, before) = (clock.now, journal.secondsOfEpoch ?? 0)
     // A run that goes on has done some of the epoch.

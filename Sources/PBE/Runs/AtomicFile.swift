@@ -91,10 +91,7 @@ public enum AtomicFile {
 
   /// Where the links lead, be it to nothing yet.
   private static func resolved(_ path: String) throws -> String {
-    if let real = realpath(path, nil) {
-      defer { free(real) }
-      return String(cString: real)
-    }
+    if let real = RealPath.existing(path) { return real }
     var place = path
     // As many as the system follows.
     for _ in 0..<40 {

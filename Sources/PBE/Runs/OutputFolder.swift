@@ -60,11 +60,7 @@ public struct OutputFolder {
   /// The folder that `path` leads to, without the links on the way: what is renamed takes a link's place, not that of the
   /// folder behind.
   private static func target(_ path: String) -> URL {
-    guard let real = realpath(path, nil) else {
-      return URL(fileURLWithPath: RealPath.resolvingFolder(of: path))
-    }
-    defer { free(real) }
-    return URL(fileURLWithPath: String(cString: real))
+    URL(fileURLWithPath: RealPath.existing(path) ?? RealPath.resolvingFolder(of: path))
   }
 
   /// Whether a folder, named without links, is on another disk than the one it lies in, or lies in none.

@@ -29,6 +29,11 @@ public struct RunCheckpoint: Sendable {
     place = "checkpoint"
   }
 
+  /// The error for a checkpoint at `path` that says to be where its run never is.
+  static func wrongPosition(_ path: String?) -> PBEError {
+    PBEError(.badData, "the checkpoint's position is wrong", at: path, remedy: remedy)
+  }
+
   // MARK: - Contents
 
   /// Remembers how far the run is. Throws `internal` when the value can't be encoded.

@@ -117,10 +117,7 @@ public final class TrainingRun {
     let found = try checkpoint.progress(as: Progress.self)
     guard found.history.count == Int(found.position.epochs), found.history.count <= epochs,
       (0...images).contains(found.position.stepsOfEpoch), found.seconds.isFinite
-    else {
-      throw PBEError(
-        .badData, "the checkpoint's position is wrong", at: file, remedy: "delete the file to start over")
-    }
+    else { throw RunCheckpoint.wrongPosition(file) }
     try trainer.restore(from: checkpoint, as: "model", at: found.position)
     done = found
     startShare = share(Double(seenOfEpoch) / Double(images))

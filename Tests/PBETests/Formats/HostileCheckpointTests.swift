@@ -216,18 +216,17 @@ struct HostileCheckpointTests {
       builder.raw([UInt8(ascii: "t")] + opcode + [UInt8(ascii: "s")])
       return TestFiles.checkpoint(builder.finished)
     }
-    func entries(_ open: String, _ between: String, _ close: String) -> (inout PickleBuilder) -> Void {
+    func entries(_ open: String, _ close: String) -> (inout PickleBuilder) -> Void {
       { builder in
         builder.raw(open)
         builder.string("w")
         builder.tensor(shape: [6], strides: [1])
-        builder.raw(between)
         builder.raw(close)
       }
     }
     let reduce = [UInt8(ascii: "R")]
-    let (dictionary, list) = (entries("}", "", "s"), entries("](", "", "ta"))
-    let tuple = entries("((", "", "tt")
+    let (dictionary, list) = (entries("}", "s"), entries("](", "ta"))
+    let tuple = entries("((", "tt")
     func withFactory(_ rest: @escaping (inout PickleBuilder) -> Void) -> (inout PickleBuilder) -> Void {
       { builder in
         builder.global("builtins", "list")

@@ -81,10 +81,7 @@ struct BatchOptions: ParsableArguments {
 
   /// The path from the root. Where it has a `..`, that of what is there: behind a link `..` leads elsewhere than the text says.
   static func absolute(_ path: String) -> String {
-    if path.split(separator: "/").contains(".."), let real = realpath(path, nil) {
-      defer { free(real) }
-      return String(cString: real)
-    }
+    if path.split(separator: "/").contains(".."), let real = RealPath.existing(path) { return real }
     return URL(fileURLWithPath: path).standardizedFileURL.path
   }
 
