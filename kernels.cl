@@ -719,7 +719,9 @@ kernel void pool_gradient(
           for (int j = max(x0, 0); j < min(x0 + kernelWidth, W); j++) {
             const float other = input[(size_t)((n * H + i) * W + j) * C + c];
             const int before = i < y || (i == y && j < x);
-            if (before ? other >= own : other > own) wins = 0;
+            // What is no number is the largest, as above.
+            const int beats = isnan(own) ? before && isnan(other) : before ? !(other < own) : !(other <= own);
+            if (beats) wins = 0;
           }
         }
       }
@@ -1030,6 +1032,7 @@ kernel void agreement(
       squareV += q * q;
     }
   }
+  // Rows with infinite numbers have no direction, and are left with squares that are no numbers.
   output[row] = squareU > 0 && squareV > 0
                     ? 0.5f + 0.5f * clamp(product / (sqrt(squareU) * sqrt(squareV)), -1.0f, 1.0f)
                     : 0;
@@ -1099,6 +1102,9 @@ kernel void clip_gradients(global float *gradients, global const float *squares,
   if (norm > length && norm < INFINITY) gradients[i] *= length / norm;
 }
 
+// clamp leaves open what becomes of what is no number; here it stays.
+float limited(float x, float least, float most) { return x < least ? least : x > most ? most : x; }
+
 kernel void pgd_step(
     global float *adversarial, global const float *origin, global const float *gradient, int count, float stepSize,
     float epsilon, int clip) {
@@ -1106,8 +1112,8 @@ kernel void pgd_step(
   if (i >= count) return;
   const float centre = origin[i];
   const float z = adversarial[i] + stepSize * sign(gradient[i]);
-  const float inBall = fmin(fmax(z, centre - epsilon), centre + epsilon);
-  adversarial[i] = clip ? clamp(inBall, 0.0f, 1.0f) : inBall;
+  const float inBall = limited(z, centre - epsilon, centre + epsilon);
+  adversarial[i] = clip ? limited(inBall, 0, 1) : inBall;
 }
 
 // Gradients are divided by their largest magnitude first: squares of small ones would vanish.
@@ -1133,7 +1139,7 @@ kernel void pgd_step_l2(
   const float shrink = moved > epsilon * epsilon ? epsilon / sqrt(moved) : 1;
   for (int i = 0; i < perSample; i++) {
     const float v = x[i] + shrink * (z[i] - x[i] + rate * (g[i] / divisor));
-    z[i] = clip ? clamp(v, 0.0f, 1.0f) : v;
+    z[i] = clip ? limited(v, 0, 1) : v;
   }
 }
 
@@ -1157,7 +1163,7 @@ kernel void apply_trigger(
     const size_t which = pattern_of(flags, n, patterns);
     const float p = pattern[which * perSample + e], m = mask[(which * perSample + e) / channelsPerMask];
     x += m * (additive ? p : p - x);
-    if (clip) x = clamp(x, 0.0f, 1.0f);
+    if (clip) x = limited(x, 0, 1);
   }
   output[at] = x;
 }

@@ -50,7 +50,7 @@ CLONES void pbe_pool_gradient(const float *dy, const float *x, const pbe_pool_sh
           }
         continue;
       }
-      // Where the largest pixel is, for several channels at once.
+      // Where the largest pixel is, or the first that is no number, for several channels at once.
       enum { LANES = 64 };
       for (ptrdiff_t first = 0; first < channels; first += LANES) {
         const ptrdiff_t lanes = channels - first < LANES ? channels - first : LANES;
@@ -62,7 +62,8 @@ CLONES void pbe_pool_gradient(const float *dy, const float *x, const pbe_pool_sh
             const int32_t tap = (int32_t)(r * s->kernel_width + q);
             const float *from = x + ((w.top + r) * s->width + w.left + q) * channels + first;
             for (ptrdiff_t c = 0; c < lanes; c++) {
-              const int larger = taps[c] < 0 || from[c] > best[c];
+              const int larger =
+                  (taps[c] < 0) | (((from[c] > best[c]) | (from[c] != from[c])) & (best[c] == best[c]));
               best[c] = larger ? from[c] : best[c];
               taps[c] = larger ? tap : taps[c];
             }

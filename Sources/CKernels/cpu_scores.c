@@ -74,5 +74,5 @@ float pbe_agreement(const float *a, const float *b, ptrdiff_t count) {
     aa += (double)a[i] * a[i];
     bb += (double)b[i] * b[i];
   }
-  return aa > 0 && bb > 0 ? (float)(0.5 + 0.5 * product / sqrt(aa * bb)) : 0.0f;
+  return aa > 0 && bb > 0 && isfinite(aa) && isfinite(bb) ? (float)(0.5 + 0.5 * product / sqrt(aa * bb)) : 0.0f;
 }

@@ -173,6 +173,18 @@ extension CommandTests {
       }
     }
 
+    /// A link without its file is no missing truth: what carries triggers must not pass for clean.
+    @Test func lostTruth() throws {
+      _ = try Program.succeed(poison("set", ["--limit", "50"]))
+      try FileManager.default.removeItem(atPath: folder["set/attack.json"])
+      try FileManager.default.createSymbolicLink(
+        atPath: folder["set/attack.json"], withDestinationPath: folder["elsewhere.json"])
+      let data = ["--data", folder["set"], "--dataset", "mnist"]
+      try Program.fail(66, ["set/attack.json"], ["infect"] + data + training("o"))
+      try Program.fail(
+        66, ["set/attack.json"], ["erase", victim.model, "--device", "cpu", "--output", folder["o"]] + data)
+    }
+
     /// Nothing is left to learn from.
     @Test func allImagesPoisoned() throws {
       _ = try Program.succeed(poison("set", ["--limit", "50", "--poison-rate", "1"]))

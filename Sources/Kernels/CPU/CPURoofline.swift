@@ -83,7 +83,7 @@ public struct CPURoofline: Codable, Sendable {
     lines.append(
       Line(
         name: name, flops: flops, directFlops: direct ?? flops, bytes: bytes,
-        seconds: Self.times(repeats, body)[repeats / 2], bound: max(compute, memory),
+        seconds: Self.times(repeats, body).median, bound: max(compute, memory),
         isComputeBound: compute >= memory))
   }
 

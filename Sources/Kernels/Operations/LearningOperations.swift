@@ -90,8 +90,8 @@ public struct ArgMax: OperationDescriptor {
   public var writes: [Value] { [output] }
 }
 
-/// The agreement of two models on each sample: 0.5 + 0.5 * cosine of their logits; 0 where a row is zero (PBE,
-/// algorithm 1, step 3).
+/// The agreement of two models on each sample: 0.5 + 0.5 * cosine of their logits; 0 where a row is zero or
+/// not finite (PBE, algorithm 1, step 3).
 public struct Agreement: OperationDescriptor {
   /// (n, classes, 1, 1).
   public var a: Value, b: Value

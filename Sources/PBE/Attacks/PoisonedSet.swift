@@ -8,8 +8,6 @@ public struct PoisonedSet: Sendable, Equatable {
   public let roles: [ImageRole]
   /// The labels that the poisoned training set has.
   public let labels: [Int32]
-  /// Whether each image carries the trigger: the ground truth of a defense.
-  public var isPoisoned: [Bool] { roles.map { $0 == .poisoned } }
   /// The number of poisoned images.
   public var count: Int { roles.count { $0 == .poisoned } }
   /// The number of cross images.

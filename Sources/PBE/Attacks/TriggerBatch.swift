@@ -11,6 +11,11 @@ public enum ImageRole: Int32, Sendable, Codable, CaseIterable {
   case cross = 2
 }
 
+extension [ImageRole] {
+  /// Whether each image carries the trigger: the ground truth of a defense.
+  public var isPoisoned: [Bool] { map { $0 == .poisoned } }
+}
+
 /// A batch that a trigger is put on, as values of the program being written.
 public struct TriggerBatch {
   /// Which samples have a role.

@@ -78,10 +78,10 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   /// - Parameters:
   ///   - training: the training set that the model was infected by.
   ///   - labels: its labels.
-  ///   - isPoisoned: the truth, for the report only; `nil` where nobody knows.
+  ///   - truth: what each image is, for the report only; `nil` where nobody knows.
   /// - Throws: `badData` when the images don't suffice for a witness.
   public func run(
-    _ session: DefenseSession, training: DeviceImages, labels: [Int32], isPoisoned: [Bool]?
+    _ session: DefenseSession, training: DeviceImages, labels: [Int32], truth: [ImageRole]?
   ) throws -> PurificationOutcome {
     guard Set(labels).count > 1 else {
       throw PBEError(
@@ -93,7 +93,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
     let infected = try Weights(weights.graph, on: weights.backend)
     try infected.copy(from: weights)
     var assessment = try TrainingSetAssessment(
-      session, training: training, labels: labels, isPoisoned: isPoisoned)
+      session, training: training, labels: labels, truth: truth)
     var found = try witness(session, training, labels, &assessment, infected)
     try check(found, assessment, labels)
     try session.change { try weights.copy(from: infected) }

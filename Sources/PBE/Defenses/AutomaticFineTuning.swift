@@ -100,7 +100,7 @@ public struct AutomaticFineTuning: Sendable, Codable, Hashable {
     _ session: DefenseSession, _ clean: DeviceImages, step: Int, _ name: String, isAdversarial: Bool = false
   ) throws -> StepReport {
     let all = Array(0..<clean.count)
-    var report = StepReport(step: step, extraSet: all, isPoisoned: nil)
+    var report = StepReport(step: step, extraSet: all, truth: nil)
     try session.train(
       on: all, epochs: epochs[step], label: name, into: &report, isAdversarial: { _, _ in isAdversarial },
       rate: { Schedule.cosine.rate(learning_rates[step], share: $0) })

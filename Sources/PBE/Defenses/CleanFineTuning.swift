@@ -60,7 +60,7 @@ public struct CleanFineTuning: Sendable, Codable, Hashable {
       masks = [try FeaturePruning(session, clean: clean, labels: labels, tolerance: pruning_tolerance).mask]
     }
     _ = try session.makeTrainer(clean, tuning, masks: masks)
-    var report = StepReport(step: 0, extraSet: all, isPoisoned: nil)
+    var report = StepReport(step: 0, extraSet: all, truth: nil)
     try session.train(
       on: all, epochs: epochs, into: &report, isAdversarial: { epoch, _ in epoch < adversarial },
       rate: { tuning.schedule.rate(tuning.learning_rate, share: $0) })

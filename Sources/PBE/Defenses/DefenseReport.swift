@@ -25,11 +25,11 @@ public struct StepReport: Sendable, Codable {
   private var images = 0
 
   /// A step that fine-tunes on the images `extraSet`.
-  init(step: Int, extraSet: [Int], isPoisoned: [Bool]?) {
+  init(step: Int, extraSet: [Int], truth: [ImageRole]?) {
     self.step = step
     extra_set_size = extraSet.count
-    extra_set_poisoned = isPoisoned.map { truth in
-      Double(extraSet.count { truth[$0] }) / Double(max(1, extraSet.count))
+    extra_set_poisoned = truth.map { truth in
+      Double(extraSet.count { truth[$0] == .poisoned }) / Double(max(1, extraSet.count))
     }
   }
 

@@ -44,6 +44,9 @@ public struct Identification: Sendable {
     public var auroc: Double?
     /// The shares of poisoned and of other images that are suggested, where the truth is known.
     public var tpr: Double?, fpr: Double?
+    /// The share of the images that the attack left as they were which is suggested; only where it made cross images, which
+    /// count among the others.
+    public var fpr_untouched: Double?
   }
 
   /// What the infected model computes of each image.
@@ -208,16 +211,17 @@ public struct Identification: Sendable {
   private static let certain = 500.0
 
   /// The record, with the truth where it is known.
-  public func report(_ isPoisoned: [Bool]?) -> Report {
+  public func report(_ truth: [ImageRole]?) -> Report {
     var report = Report(suggested: suggested.count { $0 }, labels: labels)
-    guard let isPoisoned else { return report }
-    let positives = isPoisoned.count { $0 }
-    let hits = zip(suggested, isPoisoned).count { $0 && $1 }
-    report.auroc = areaUnderROC(scores: scores.map { Float($0) }, isPositive: isPoisoned)
-    if positives > 0 { report.tpr = Double(hits) / Double(positives) }
-    if positives < isPoisoned.count {
-      report.fpr = Double(report.suggested - hits) / Double(isPoisoned.count - positives)
+    guard let truth else { return report }
+    func suggestedShare(_ roles: Set<ImageRole>) -> Double? {
+      let images = truth.indices.filter { roles.contains(truth[$0]) }
+      return images.isEmpty ? nil : Double(images.count { suggested[$0] }) / Double(images.count)
     }
+    report.auroc = areaUnderROC(scores: scores.map { Float($0) }, isPositive: truth.isPoisoned)
+    report.tpr = suggestedShare([.poisoned])
+    report.fpr = suggestedShare([.clean, .cross])
+    if truth.contains(.cross) { report.fpr_untouched = suggestedShare([.clean]) }
     return report
   }
 }

@@ -26,9 +26,9 @@ public struct ProgressiveErasing: Sendable, Codable, Hashable {
   /// - Parameters:
   ///   - training: the training set that the model was infected by.
   ///   - labels: its labels.
-  ///   - isPoisoned: the truth, for the report only; `nil` where nobody knows.
+  ///   - truth: what each image is, for the report only; `nil` where nobody knows.
   public func run(
-    _ session: DefenseSession, training: DeviceImages, labels: [Int32], isPoisoned: [Bool]?
+    _ session: DefenseSession, training: DeviceImages, labels: [Int32], truth: [ImageRole]?
   ) throws -> PurificationOutcome {
     let count = training.count
     let sizes = [initial_fraction] + keep_rates
@@ -36,7 +36,7 @@ public struct ProgressiveErasing: Sendable, Codable, Hashable {
     session.plan(work: work(extraSizes, count))
 
     var assessment = try TrainingSetAssessment(
-      session, training: training, labels: labels, isPoisoned: isPoisoned)
+      session, training: training, labels: labels, truth: truth)
     _ = try session.makeTrainer(training, tuning)
     var extra = Array(
       Permutation.of(count, seed: tuning.seed, purpose: RandomPurpose.extraSet).prefix(extraSizes[0]))

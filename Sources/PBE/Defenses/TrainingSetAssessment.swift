@@ -7,7 +7,7 @@ struct TrainingSetAssessment {
   private(set) var outcome: PurificationOutcome
   private let session: DefenseSession
   private let labels: [Int32]
-  private let isPoisoned: [Bool]?
+  private let truth: [ImageRole]?
   private let after: Scorer
   private let agreement: AgreementPlan
 
@@ -15,13 +15,13 @@ struct TrainingSetAssessment {
   ///
   /// - Parameters:
   ///   - labels: those of the training set.
-  ///   - isPoisoned: the truth, for the report only; `nil` where nobody knows.
+  ///   - truth: what each image is, for the report only; `nil` where nobody knows.
   init(
-    _ session: DefenseSession, training: DeviceImages, labels: [Int32], isPoisoned: [Bool]?
+    _ session: DefenseSession, training: DeviceImages, labels: [Int32], truth: [ImageRole]?
   ) throws {
     self.session = session
     self.labels = labels
-    self.isPoisoned = isPoisoned
+    self.truth = truth
     outcome = PurificationOutcome(training.count)
     let before = try Scorer(session.weights, data: training, keepsFeatures: true)
     after = try Scorer(session.weights, data: training)
@@ -36,7 +36,7 @@ struct TrainingSetAssessment {
 
   /// A new step's report. `taught` are the labels that it fine-tunes `extraSet` on, where those are not the training set's.
   mutating func begin(step: Int, extraSet: [Int], taught: [Int32]? = nil) -> StepReport {
-    var report = StepReport(step: step, extraSet: extraSet, isPoisoned: isPoisoned)
+    var report = StepReport(step: step, extraSet: extraSet, truth: truth)
     if let taught { report.relabelled = extraSet.count { taught[$0] != labels[$0] } }
     for index in extraSet where taught.map({ $0[index] == labels[index] }) ?? true {
       outcome.kept[index].append(step)
@@ -69,9 +69,9 @@ struct TrainingSetAssessment {
         usesConfidences: usesConfidences))
     report.metrics = try session.finish(step: report.step)
     report.scoring_seconds = scores.seconds
-    report.identification = found.report(isPoisoned)
-    report.agreement_auroc = isPoisoned.flatMap { truth in
-      areaUnderROC(scores: scores.numbers.map { -$0 }, isPositive: truth)
+    report.identification = found.report(truth)
+    report.agreement_auroc = truth.flatMap { truth in
+      areaUnderROC(scores: scores.numbers.map { -$0 }, isPositive: truth.isPoisoned)
     }
     outcome.agreement = scores.numbers
     outcome.identification = found

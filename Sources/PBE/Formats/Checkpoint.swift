@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 
 /// A model as a file holds it.
@@ -12,8 +13,8 @@ public struct LoadedCheckpoint: Sendable, Equatable {
 
 /// Reads models from files of any supported format.
 public enum Checkpoint {
-  /// The largest file read into memory, in bytes.
-  static let sizeLimit = 1 << 34
+  /// The largest file read into memory, in bytes; what doesn't fit there would end the process.
+  static let sizeLimit = min(1 << 34, Int(clamping: ProcessInfo.processInfo.physicalMemory))
 
   /// Loads the model in the file at `path`; the format is told by the contents, not by the name.
   ///

@@ -2,7 +2,7 @@ import Foundation
 import Kernels
 
 /// What PBE learned of each training image, as CSV: `index,label,agreement,kept,probability,suggested,answer`, and
-/// `poisoned` where the truth is known. The label is the training set's; low agreement means probably poisoned; `kept` lists
+/// where the truth is known `poisoned`, and `cross` if there are cross images. The label is the training set's; low agreement means probably poisoned; `kept` lists
 /// the steps (from 0) that fine-tuned on the image with its label; `probability` and `suggested` are ``Identification``'s, and
 /// `answer` is the purified model's.
 public enum AgreementTable {
@@ -25,14 +25,18 @@ public enum AgreementTable {
     public var answer: Int?
     /// Whether it is poisoned; `nil` where nobody knows.
     public var poisoned: Bool?
+    /// Whether it is a cross image; `nil` where nobody knows or there are none.
+    public var cross: Bool?
   }
 
-  /// Writes the table; `isPoisoned` is the truth. Throws `cannotCreate` or `inputOutput`.
+  /// Writes the table; `truth` is what each image is, where that is known. Throws `cannotCreate` or `inputOutput`.
   public static func write(
-    _ outcome: PurificationOutcome, labels: [Int32], isPoisoned: [Bool]?, to path: String
+    _ outcome: PurificationOutcome, labels: [Int32], truth: [ImageRole]?, to path: String
   ) throws {
-    let truth = isPoisoned == nil ? "" : ",poisoned"
-    var text = "index,label,agreement,kept,probability,suggested,answer\(truth)\n"
+    let roles: [(name: String, role: ImageRole)] =
+      truth.map { [("poisoned", .poisoned)] + ($0.contains(.cross) ? [("cross", .cross)] : []) } ?? []
+    var text =
+      "index,label,agreement,kept,probability,suggested,answer\(roles.map { ",\($0.name)" }.joined())\n"
     for (index, label) in labels.enumerated() {
       let kept = outcome.kept[index].map(String.init).joined(separator: " ")
       text += "\(index),\(label),\(outcome.agreement[index]),\(kept)"
@@ -40,7 +44,7 @@ public enum AgreementTable {
         text +=
           ",\(Float(found.probabilities[index])),\(found.suggested[index] ? 1 : 0),\(found.answers[index])"
       }
-      if let isPoisoned { text += isPoisoned[index] ? ",1" : ",0" }
+      if let truth { for (_, role) in roles { text += truth[index] == role ? ",1" : ",0" } }
       text += "\n"
     }
     try AtomicFile.write(text, to: path)
@@ -65,7 +69,9 @@ public enum AgreementTable {
     guard let index = columns.firstIndex(of: "index"), let label = columns.firstIndex(of: "label"),
       let agreement = columns.firstIndex(of: "agreement"), bytes.last == UInt8(ascii: "\n")
     else { throw wrong(lines.count) }
-    let optional = ["probability", "suggested", "answer", "poisoned"].map { columns.firstIndex(of: $0) }
+    let optional = ["probability", "suggested", "answer", "poisoned", "cross"].map {
+      columns.firstIndex(of: $0)
+    }
     return try lines.dropFirst().enumerated().map { number, line in
       let cells = cells(line)
       func numbers<Value: LosslessStringConvertible>(_ at: Int?, _ isValid: (Value) -> Bool) throws -> Value?
@@ -84,7 +90,8 @@ public enum AgreementTable {
         probability: try numbers(optional[0]) { (0...1).contains($0) },
         suggested: try numbers(optional[1], isBit).map { $0 == 1 },
         answer: try numbers(optional[2]) { $0 >= 0 },
-        poisoned: try numbers(optional[3], isBit).map { $0 == 1 })
+        poisoned: try numbers(optional[3], isBit).map { $0 == 1 },
+        cross: try numbers(optional[4], isBit).map { $0 == 1 })
     }
   }
 }

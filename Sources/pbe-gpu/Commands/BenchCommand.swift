@@ -102,8 +102,7 @@ struct BenchCommand: ParsableCommand {
       try backend.synchronize()
       times.append((clock.now - start).seconds)
     }
-    let sorted = times.dropFirst(2).sorted()
-    return (sorted[(repeats - 1) / 2] + sorted[repeats / 2]) / 2
+    return times.dropFirst(2).median
   }
 }
 

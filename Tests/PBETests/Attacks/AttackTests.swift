@@ -83,12 +83,12 @@ extension DeviceTests {
         ], "old attack files would mean other images")
       var other = file
       other.poisonSeed = 6
-      #expect(try set.isPoisoned != PoisonedSet(images, other).isPoisoned)
-      for (index, poisoned) in set.isPoisoned.enumerated() {
+      #expect(try set.roles.isPoisoned != PoisonedSet(images, other).roles.isPoisoned)
+      for (index, poisoned) in set.roles.isPoisoned.enumerated() {
         #expect(set.labels[index] == (poisoned ? 2 : images.labels[index]))
       }
       // Drawn from all classes, the target's too.
-      let classes = Set(zip(images.labels, set.isPoisoned).filter(\.1).map(\.0))
+      let classes = Set(zip(images.labels, set.roles.isPoisoned).filter(\.1).map(\.0))
       #expect(classes.count == 4)
     }
 
@@ -109,13 +109,14 @@ extension DeviceTests {
       var file = AttackFile(WaNet(), target: 2, poisonRate: 0.1, poisonSeed: 5)
       let set = try PoisonedSet(images, file)
       #expect(set.count == 20 && set.crossCount == 40)
-      #expect(set.isPoisoned.count { $0 } == 20)
+      #expect(set.roles.isPoisoned.count { $0 } == 20)
       for (index, role) in set.roles.enumerated() {
         #expect(set.labels[index] == (role == .poisoned ? 2 : images.labels[index]))
       }
       // The same images are poisoned, whatever the attack.
       #expect(
-        try PoisonedSet(images, AttackFile(BadNet(), target: 2, poisonSeed: 5)).isPoisoned == set.isPoisoned)
+        try PoisonedSet(images, AttackFile(BadNet(), target: 2, poisonSeed: 5)).roles.isPoisoned
+          == set.roles.isPoisoned)
       file.poisonRate = 0.34
       #expect { try PoisonedSet(images, file) } throws: { ($0 as? PBEError)?.kind == .badData }
       file.attack = WaNet(crossRatio: .infinity)

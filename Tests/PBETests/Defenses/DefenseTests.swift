@@ -60,7 +60,7 @@ extension DeviceTests {
     }
 
     private func erase(
-      on backend: any Backend
+      on backend: any Backend, adversarialBatches: Int = 1
     ) throws -> (outcome: PurificationOutcome, weights: [Float], victim: Victim, agreements: [[Float]]) {
       let victim = try Victim(on: backend)
       try victim.train(epochs: 4)
@@ -69,7 +69,7 @@ extension DeviceTests {
       pbe.tuning.learning_rate = 0.02
       pbe.tuning.attack = PGD(epsilon: 0.1, steps: 3)
       pbe.epochs_per_step = 2
-      pbe.adversarial_batches = 1
+      pbe.adversarial_batches = adversarialBatches
       pbe.initial_fraction = 0.1
       var finished: [Int] = []
       var shares: [Double] = []
@@ -89,12 +89,13 @@ extension DeviceTests {
       observer.log = { lines.append($0) }
       let outcome = try pbe.run(
         DefenseSession(victim.weights, observer: observer), training: victim.images,
-        labels: victim.poison.labels, isPoisoned: victim.poison.isPoisoned)
+        labels: victim.poison.labels, truth: victim.poison.roles)
       #expect(finished == [0, 1, 2, 3])
       #expect(shares == shares.sorted() && (shares.last ?? 0) <= 1.000001)
       // Both epochs of the first step, and the first batch of each later one.
-      #expect(lines.count { $0.contains(", adversarial:") } == 2)
-      #expect(lines.count { $0.contains(", partly adversarial:") } == 3)
+      let throughout = adversarialBatches < 3 ? 2 : 3
+      #expect(lines.count { $0.contains(", adversarial:") } == throughout)
+      #expect(lines.count { $0.contains(", partly adversarial:") } == 5 - throughout)
       return (outcome, try backend.read(victim.weights.trained), victim, agreements)
     }
 
@@ -110,7 +111,7 @@ extension DeviceTests {
       #expect(outcome.agreement.allSatisfy { (0...1.00001).contains($0) })
       for step in 0..<4 {
         #expect(outcome.kept.count { $0.contains(step) } == outcome.steps[step].extra_set_size)
-        let kept = zip(outcome.kept, victim.poison.isPoisoned).filter { $0.0.contains(step) }
+        let kept = zip(outcome.kept, victim.poison.roles.isPoisoned).filter { $0.0.contains(step) }
         let share = Double(kept.count { $0.1 }) / Double(kept.count)
         #expect(abs(try #require(outcome.steps[step].extra_set_poisoned) - share) < 1e-12)
         #expect(outcome.steps[step].metrics != nil)
@@ -128,12 +129,18 @@ extension DeviceTests {
         }
         #expect(try #require(kept.min()) >= (try #require(left.max())))
         let auroc = areaUnderROC(
-          scores: agreements[step].map { -$0 }, isPositive: victim.poison.isPoisoned)
+          scores: agreements[step].map { -$0 }, isPositive: victim.poison.roles.isPoisoned)
         #expect(outcome.steps[step].agreement_auroc == auroc)
       }
       let again = try erase(on: TestDevices.usable[device])
       #expect(again.weights == weights)
       #expect(again.outcome.agreement == outcome.agreement)
+    }
+
+    /// An epoch that is over before its adversarial batches are is adversarial throughout: of 80 images there are three.
+    @Test func shortEpochs() throws {
+      let outcome = try erase(on: TestDevices.cpu, adversarialBatches: 3).outcome
+      #expect(outcome.steps.map(\.adversarial_epochs) == [2, 1, 0, 0])
     }
 
     /// README's table of defaults, and the numbers of the paper's code.
@@ -277,7 +284,7 @@ extension DeviceTests {
       #expect {
         try automatic.run(
           DefenseSession(victim.weights, observer: DefenseObserver()), training: victim.images, labels: wrong,
-          isPoisoned: nil)
+          truth: nil)
       } throws: { ($0 as? PBEError)?.kind == .badData }
     }
 
@@ -290,7 +297,7 @@ extension DeviceTests {
         try weights.copy(from: victim.weights)
         return try pbe.run(
           DefenseSession(weights, observer: DefenseObserver()), training: victim.images,
-          labels: victim.poison.labels, isPoisoned: nil
+          labels: victim.poison.labels, truth: nil
         ).steps
       }
       var pbe = automatic
@@ -316,7 +323,7 @@ extension DeviceTests {
         let before = try victim.metrics()
         let outcome = try automatic.run(
           DefenseSession(victim.weights, observer: DefenseObserver()), training: victim.images,
-          labels: victim.poison.labels, isPoisoned: victim.poison.isPoisoned)
+          labels: victim.poison.labels, truth: victim.poison.roles)
         return (outcome, try backend.read(victim.weights.trained), before, try victim.metrics())
       }
       let (outcome, weights, before, after) = try run()
@@ -348,7 +355,7 @@ extension DeviceTests {
         pbe.without = without
         let outcome = try pbe.run(
           DefenseSession(weights, observer: DefenseObserver()), training: victim.images,
-          labels: victim.poison.labels, isPoisoned: victim.poison.isPoisoned)
+          labels: victim.poison.labels, truth: victim.poison.roles)
         let targets = victim.poison.labels.indices.filter { victim.poison.labels[$0] == 1 }.map {
           outcome.kept[$0]
         }
@@ -388,7 +395,7 @@ extension DeviceTests {
       }
       _ = try automatic.run(
         DefenseSession(weights, observer: observer), training: victim.images, labels: victim.poison.labels,
-        isPoisoned: nil)
+        truth: nil)
       #expect(given.map { $0.contains(1) } == [false, true, true, true])
     }
 
@@ -410,7 +417,7 @@ extension DeviceTests {
           identity: identity)
         _ = try session.resume()
         let outcome = try automatic.run(
-          session, training: victim.images, labels: victim.poison.labels, isPoisoned: nil)
+          session, training: victim.images, labels: victim.poison.labels, truth: nil)
         try session.settle()
         return (try weights.values(), outcome)
       }
@@ -546,11 +553,11 @@ extension DeviceTests {
         let poison = victim.poison
         let session = DefenseSession(victim.weights, observer: DefenseObserver())
         let infected = try TrainingSetAssessment(
-          session, training: victim.images, labels: poison.labels, isPoisoned: nil
+          session, training: victim.images, labels: poison.labels, truth: nil
         ).infected
         let splits = LabelSplit.all(infected, poison.labels)
         guard splits.map(\.label) == [1] else { return false }
-        let sides = zip(splits[0].images, splits[0].logOdds).map { poison.isPoisoned[$0] == ($1 > 0) }
+        let sides = zip(splits[0].images, splits[0].logOdds).map { poison.roles.isPoisoned[$0] == ($1 > 0) }
         return Set(sides).count == 1
       }
       var chosen: Victim?
@@ -570,7 +577,7 @@ extension DeviceTests {
       }
       let outcome = try automatic.run(
         DefenseSession(victim.weights, observer: observer), training: victim.images,
-        labels: victim.poison.labels, isPoisoned: victim.poison.isPoisoned)
+        labels: victim.poison.labels, truth: victim.poison.roles)
       let asr = outcome.steps.map { $0.metrics?.asr ?? -1 }
       let found = outcome.steps.map { $0.identification?.suggested ?? 0 }
       #expect(asr[0] < 0.1 && asr[1] > 0.9)
@@ -589,7 +596,7 @@ extension DeviceTests {
         pbe.without = without
         return try pbe.run(
           DefenseSession(victim.weights, observer: DefenseObserver()), training: victim.images,
-          labels: victim.poison.labels, isPoisoned: victim.poison.isPoisoned
+          labels: victim.poison.labels, truth: victim.poison.roles
         ).steps
       }
       let whole = try steps([])

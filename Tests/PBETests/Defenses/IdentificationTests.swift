@@ -11,7 +11,8 @@ struct IdentificationTests {
   private struct Made {
     var infected = Identification.Infected(logits: [], features: [], channels: 7, places: 1)
     var purified: [Float] = []
-    var labels: [Int32] = [], truth: [Bool] = []
+    var labels: [Int32] = [], roles: [ImageRole] = []
+    var truth: [Bool] { roles.isPoisoned }
     private var stream: PhiloxStream
 
     /// Of the images without a trigger at most `most` show class 2; the others show the next one instead.
@@ -29,7 +30,7 @@ struct IdentificationTests {
           clean += 1
           if clean > most { shown = 3 }
         }
-        truth.append(isPoisoned)
+        roles.append(isPoisoned ? .poisoned : .clean)
         let given = isPoisoned ? label(shown) : shown
         labels.append(Int32(given))
         for other in 0..<5 {
@@ -68,7 +69,7 @@ struct IdentificationTests {
     var made = Made(count: 40_000, poisoned: poisoned, seed: 1)
     made.makeHard()
     let found = made.found
-    let report = found.report(made.truth)
+    let report = found.report(made.roles)
     #expect(report.suggested == found.suggested.count { $0 })
     #expect(try #require(report.auroc) > 0.999)
     #expect(try #require(report.tpr) > 0.98 && (try #require(report.fpr)) < 0.005)
@@ -82,13 +83,34 @@ struct IdentificationTests {
     #expect(unknown.auroc == nil && unknown.tpr == nil && unknown.suggested == report.suggested)
   }
 
+  /// Cross images count as clean; where there are any, those that nobody touched are also counted apart.
+  @Test func ratesOfRoles() throws {
+    // By the answers alone the first four images are suggested: both models' are the labels of the others.
+    let answers = { (classes: [Int]) in classes.flatMap { [Float($0 == 0 ? 5 : 0), Float($0 == 1 ? 5 : 0)] } }
+    let infected = answers([Int](repeating: 0, count: 10))
+    let found = Identification(
+      Identification.Infected(logits: infected, features: infected, channels: 2, places: 1),
+      purified: answers([1, 1, 1, 1, 0, 0, 0, 0, 0, 0]), labels: [Int32](repeating: 0, count: 10),
+      usesFeatures: false)
+    let roles: [ImageRole] = [
+      .poisoned, .poisoned, .cross, .clean, .poisoned, .cross, .clean, .clean, .clean, .clean,
+    ]
+    let report = found.report(roles)
+    #expect(report.suggested == 4 && report.tpr == 2.0 / 3 && report.fpr == 2.0 / 7)
+    #expect(report.fpr_untouched == 1.0 / 5)
+    let plain = found.report(roles.map { $0 == .cross ? .clean : $0 })
+    #expect(plain.fpr == 2.0 / 7 && plain.fpr_untouched == nil && plain.auroc == report.auroc)
+    let all = found.report(roles.map { _ in .poisoned })
+    #expect(all.tpr == 0.4 && all.fpr == nil)
+  }
+
   /// Where nothing is poisoned nothing is suggested: neither when the models agree, nor when the purified one is merely
   /// worse, nor when it knows nothing of a class.
   @Test func suspectsNothing() {
     var made = Made(count: 10_000, poisoned: 0, seed: 2)
     let agreeing = Identification(made.infected, purified: made.infected.logits, labels: made.labels)
     #expect(agreeing.labels == [] && !agreeing.suggested.contains(true))
-    #expect(agreeing.report(made.truth).auroc == nil)
+    #expect(agreeing.report(made.roles).auroc == nil)
     made.makeHard()
     let disputed = Identification(
       made.infected, purified: made.purified, labels: made.labels, usesFeatures: false)
@@ -104,12 +126,12 @@ struct IdentificationTests {
     let clean = Made(copying: Made(count: 10_000, poisoned: 0, seed: 2), withoutClass: 1)
     #expect(!clean.found.suggested.contains(true))
     let other = Made(copying: Made(count: 10_000, poisoned: 1000, seed: 8), withoutClass: 1)
-    let report = other.found.report(other.truth)
+    let report = other.found.report(other.roles)
     #expect(report.labels == [2])
     #expect(try #require(report.tpr) > 0.98 && (try #require(report.fpr)) < 0.005)
     // Poison that outnumbers its label's class is found, too: what it shows is of all classes.
     let many = Made(count: 10_000, poisoned: 1000, seed: 8, clean: 100)
-    #expect(try #require(many.found.report(many.truth).tpr) > 0.98)
+    #expect(try #require(many.found.report(many.roles).tpr) > 0.98)
   }
 
   /// A trigger that the infected model's features don't show is not made up from what is disputed.
@@ -128,7 +150,7 @@ struct IdentificationTests {
     let seen = try #require(made.infected.points(Array(made.labels.indices)))
     let truth = try #require(TriggerDiscriminant(seen, seeds: made.truth))
     #expect(truth.separation < Identification.leastSeparation, "the truth itself does not stand apart")
-    let report = made.found.report(made.truth)
+    let report = made.found.report(made.roles)
     #expect(report.labels == [2])
     // A fifth of the poisoned images show what their label says.
     #expect(try #require(report.tpr) > 0.78 && (try #require(report.fpr)) < 0.005)
@@ -194,9 +216,9 @@ struct IdentificationTests {
     made.infected.features = kept.flatMap { made.infected.features[7 * $0..<7 * $0 + 7] }
     made.purified = kept.flatMap { made.purified[5 * $0..<5 * $0 + 5] }
     made.labels = kept.map { made.labels[$0] }
-    made.truth = kept.map { made.truth[$0] }
+    made.roles = kept.map { made.roles[$0] }
     let found = made.found
-    let report = found.report(made.truth)
+    let report = found.report(made.roles)
     #expect(found.labels == [2])
     #expect(try #require(report.tpr) > 0.98 && (try #require(report.fpr)) < 0.005)
   }
@@ -321,7 +343,7 @@ struct IdentificationTests {
     made.makeHard()
     let found = made.found
     #expect(found.labels == [0, 1, 2, 3, 4])
-    let report = found.report(made.truth)
+    let report = found.report(made.roles)
     #expect(try #require(report.tpr) > 0.98 && (try #require(report.fpr)) < 0.005)
     // Nothing would be left to learn from.
     func splits(poisoned: (Int) -> Int) -> [LabelSplit] {

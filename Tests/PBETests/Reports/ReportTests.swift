@@ -125,6 +125,25 @@ import Testing
     }
   }
 
+  /// Cross images are a group of their own.
+  @Test func crossImages() throws {
+    try TestFiles.withDirectory { directory in
+      let table = Self.agreement.split(separator: "\n").enumerated().map { line, text in
+        "\(text),\(line == 0 ? "cross" : line == 3 ? "1" : "0")\n"
+      }.joined()
+      let rates = try record().replacing("\"fpr\": 0", with: "\"fpr\": 0.25, \"fpr_untouched\": 0.125")
+      let page = try report(["report.json": rates, "agreement.csv": table], in: directory)
+      check(page.html)
+      #expect(page.runs[0].problems == ["model.safetensors is missing"])
+      for text in [
+        "1 more are cross images", "12.50% of those left", "cross images: 1, of which 0 suggested",
+      ] {
+        #expect(page.html.contains(text), "\(text)")
+      }
+      #expect(page.html.contains("other images: 2, of which 0 suggested"))
+    }
+  }
+
   /// A recipe may leave steps out: their numbers are those in the log, in the names of files and in agreement.csv.
   @Test func stepsByTheirNumbers() throws {
     func step(_ number: Int) -> String {
@@ -371,19 +390,21 @@ import Testing
         Identification.Infected(logits: logits, features: logits, channels: 2, places: 1),
         purified: logits, labels: [0, 1, 0])
       let path = directory.path + "/agreement.csv"
-      for truth in [[true, false, true], nil] {
-        try AgreementTable.write(outcome, labels: [0, 1, 0], isPoisoned: truth, to: path)
+      let truths: [[ImageRole]?] = [[.poisoned, .clean, .poisoned], [.poisoned, .clean, .cross], nil]
+      for truth in truths {
+        try AgreementTable.write(outcome, labels: [0, 1, 0], truth: truth, to: path)
         let rows = try AgreementTable.read(path)
         #expect(rows.map(\.index) == [0, 1, 2] && rows.map(\.label) == [0, 1, 0])
         #expect(rows.map(\.agreement) == outcome.agreement && rows.map(\.answer) == [0, 1, 0])
         #expect(rows.map(\.suggested) == [false, false, false] && rows.map(\.probability) == [0, 0, 0])
-        #expect(rows.map(\.poisoned) == (truth ?? [nil, nil, nil]))
+        #expect(rows.map(\.poisoned) == truth?.isPoisoned ?? [nil, nil, nil])
+        #expect(rows.map(\.cross) == (truth == truths[1] ? [false, false, true] : [nil, nil, nil]))
       }
       // Without features all are suggested that the infected model answers as labelled and the purified one does not.
       outcome.identification = Identification(
         Identification.Infected(logits: logits, features: logits, channels: 2, places: 1),
         purified: [5, 0, 5, 0, 5, 0], labels: [0, 1, 0], usesFeatures: false)
-      try AgreementTable.write(outcome, labels: [0, 1, 0], isPoisoned: nil, to: path)
+      try AgreementTable.write(outcome, labels: [0, 1, 0], truth: nil, to: path)
       let rows = try AgreementTable.read(path)
       #expect(rows.map(\.suggested) == [false, true, false] && rows.map(\.probability) == [0, 1, 0])
       #expect(rows.map(\.answer) == [0, 0, 0])

@@ -116,7 +116,7 @@ final class TuningBench {
         let times = try zip(pair, once).map { try time($0, runs: Self.runs($1)) }
         ratios.append(times[1] / times[0])
       }
-      logarithm += log(ratios.sorted()[ratios.count / 2])
+      logarithm += log(ratios.median)
     }
     return exp(logarithm / Double(max(1, layers.count)))
   }
@@ -131,8 +131,7 @@ final class TuningBench {
 
   private func median(_ executable: any Executable, _ once: Double) throws -> Double {
     let runs = Self.runs(once)
-    let times = try (0..<samples).map { _ in try time(executable, runs: runs) }
-    return times.sorted()[samples / 2]
+    return try (0..<samples).map { _ in try time(executable, runs: runs) }.median
   }
 
   /// How many runs in a row outlast the start and the end of a measurement.

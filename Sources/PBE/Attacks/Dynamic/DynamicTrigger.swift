@@ -20,9 +20,7 @@ struct DynamicTrigger: Trigger {
       program.append(.fill(Fill(output: everywhere, value: 1)))
       let sources = put(
         try batch.partners(in: &program), everywhere, on: images, flags: cross, in: &program)
-      var flags: [Value?] = [cross]
-      if case .flagged(let poisoned) = own { flags.append(poisoned) }
-      return try blend(images, from: sources, flags: flags, in: &program)
+      return try blend(images, from: sources, flags: [cross] + (own.flags.map { [$0] } ?? []), in: &program)
     }
   }
 

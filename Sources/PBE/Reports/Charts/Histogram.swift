@@ -26,9 +26,9 @@ struct Histogram: Chart {
 
   var description: String {
     let parts = groups.map { group in
-      let all = (group.plain + group.suggested).sorted()
+      let all = group.plain + group.suggested
       guard !all.isEmpty else { return "\(group.name): none" }
-      let median = String(format: "%.3f", all[all.count / 2])
+      let median = String(format: "%.3f", all.median)
       return "\(group.name): \(all.count) images, median \(median), \(group.suggested.count) suggested"
     }
     return parts.joined(separator: "; ")

@@ -39,17 +39,21 @@ extension SectionBuilder {
     if !labels.isEmpty {
       text += " Doubtful labels: \(labels.map { name(ofClass: Int(clamping: $0)) }.joined(separator: ", "))."
     }
-    let poisoned = rows.count { $0.poisoned == true }
+    let (poisoned, cross) = (rows.count { $0.poisoned == true }, rows.count { $0.cross == true })
     if rows.contains(where: { $0.poisoned != nil }) { text += " \(poisoned) are poisoned." }
+    if cross > 0 { text += " \(cross) more are cross images: changed, but not by their own trigger." }
     if let auroc = found?["auroc"]?.number, let tpr = found?["tpr"]?.number, let fpr = found?["fpr"]?.number {
+      let untouched = found?["fpr_untouched"]?.number.map {
+        " (\(Rates.percent($0))% of those left as they were)"
+      }
       text +=
-        " \(Rates.percent(tpr))% of the poisoned images and \(Rates.percent(fpr))% of the others are suggested; by the "
-        + "log-odds, which agreement.csv rounds to probabilities, AUROC is \(String(format: "%.4f", auroc))."
+        " \(Rates.percent(tpr))% of the poisoned images and \(Rates.percent(fpr))% of the others\(untouched ?? "") are "
+        + "suggested; by the log-odds, which agreement.csv rounds to probabilities, AUROC is \(String(format: "%.4f", auroc))."
     }
     return text
   }
 
-  /// Poisoned and clean images apart, where the truth is known; else all together.
+  /// Poisoned, cross and other images apart, where the truth is known; else all together.
   private func groups(
     _ rows: [AgreementTable.Row], _ value: (AgreementTable.Row) -> Float
   ) -> [Histogram.Group] {
@@ -59,10 +63,10 @@ extension SectionBuilder {
         suggested: rows.filter { $0.suggested == true }.map(value))
     }
     guard rows.contains(where: { $0.poisoned != nil }) else { return [group("all training images", rows)] }
-    return [
-      group("poisoned images", rows.filter { $0.poisoned == true }),
-      group("other images", rows.filter { $0.poisoned != true }),
-    ]
+    let cross = rows.filter { $0.cross == true }
+    return [group("poisoned images", rows.filter { $0.poisoned == true })]
+      + (cross.isEmpty ? [] : [group("cross images", cross)])
+      + [group("other images", rows.filter { $0.poisoned != true && $0.cross != true })]
   }
 
   private func roc(_ rows: [AgreementTable.Row]) -> ROCChart? {
@@ -164,7 +168,7 @@ extension SectionBuilder {
     add("purified model's answer") { $0.answer.map(name(ofClass:)) }
     add("agreement") { String(format: "%.4f", $0.agreement) }
     add("probability of a trigger") { $0.probability.map { String(format: "%.3f", $0) } }
-    add("poisoned") { $0.poisoned.map { $0 ? "yes" : "no" } }
+    add("poisoned") { row in row.poisoned.map { $0 ? "yes" : row.cross == true ? "cross image" : "no" } }
     return view(images.count, lines)
   }
 }

@@ -153,6 +153,7 @@ public struct SweepResults {
     ("after.asr", "ASR after"), ("after.ra", "RA after"), ("der", "DER"),
     ("relapse.asr", "ASR after relapse"), ("identification.auroc", "AUROC"),
     ("identification.tpr", "TPR"), ("identification.fpr", "FPR"),
+    ("identification.fpr_untouched", "FPR of untouched"),
   ]
 
   /// The accuracy that is compared with the baseline's.

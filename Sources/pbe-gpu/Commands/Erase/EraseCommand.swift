@@ -204,14 +204,14 @@ struct EraseCommand: ParsableCommand {
         session, clean: DeviceImages(clean(aft.epochs.reduce(0, +)), on: backend))
       return []
     case .paper(let pbe):
-      outcome = try pbe.run(session, training: training(), labels: labels, isPoisoned: truth?.isPoisoned)
+      outcome = try pbe.run(session, training: training(), labels: labels, truth: truth?.roles)
     case .automatic(let pbe):
-      outcome = try pbe.run(session, training: training(), labels: labels, isPoisoned: truth?.isPoisoned)
+      outcome = try pbe.run(session, training: training(), labels: labels, truth: truth?.roles)
     }
     record.steps = outcome.steps
-    record.identification = outcome.identification?.report(truth?.isPoisoned)
+    record.identification = outcome.identification?.report(truth?.roles)
     try AgreementTable.write(
-      outcome, labels: labels, isPoisoned: truth?.isPoisoned, to: "\(output)/\(AgreementTable.name)")
+      outcome, labels: labels, truth: truth?.roles, to: "\(output)/\(AgreementTable.name)")
     return outcome.agreement
   }
 

@@ -69,6 +69,9 @@ extension Identification.Report {
     if let auroc, let tpr, let fpr {
       text +=
         ": AUROC \(String(format: "%.4f", auroc)), TPR \(Output.percent(tpr))%, FPR \(Output.percent(fpr))%"
+      if let fpr_untouched {
+        text += " (of the images without any trigger \(Output.percent(fpr_untouched))%)"
+      }
     }
     return text
   }
