@@ -610,7 +610,15 @@ float sum_of_lanes(float value, local float *sums) {
 #endif
 }
 
+// So that a compiler keeps to what the launches need.
+#if MERGE_LANES > 1
+#define MERGE_GROUP __attribute__((reqd_work_group_size(MERGE_CHANNELS, MERGE_LANES, 1)))
+#else
+#define MERGE_GROUP
+#endif
+
 // Merges the chunks (Chan, Golub and LeVeque, 1979) and updates the running statistics.
+MERGE_GROUP
 kernel void batch_norm_merge(
     global const float *partial, global const float *gamma, global const float *beta, global float *runningMean,
     global float *runningVariance, global float *meanOut, global float *inverseOut, global float *scale,
@@ -655,6 +663,7 @@ kernel void batch_norm_fold(
   if (inverseOut) inverseOut[c] = inverse;
 }
 
+MERGE_GROUP
 kernel void batch_norm_parameter_merge(
     global const float *partial, global float *gammaGradient, global float *betaGradient, int C, int parts) {
   local float sums[MERGE_CHANNELS * MERGE_LANES];

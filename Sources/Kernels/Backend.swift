@@ -37,8 +37,8 @@ public protocol Executable: AnyObject {
 public struct DeviceDescription: Sendable, Equatable {
   /// How `--device` names it: `cpu`, `opencl:0`.
   public var identifier: String
-  /// Whether it is a GPU (or another accelerator) rather than the processor.
-  public var isAccelerator: Bool
+  /// Whether its driver calls it a GPU. Other accelerators may be emulated on the processor: they are used when named.
+  public var isGPU: Bool
   /// The vendor's name of the device.
   public var name: String
   /// The platform (OpenCL) or library (CPU) behind it.
@@ -66,12 +66,12 @@ public struct DeviceDescription: Sendable, Equatable {
 
   /// Creates a description.
   public init(
-    identifier: String, isAccelerator: Bool = false, name: String, platform: String, driver: String,
+    identifier: String, isGPU: Bool = false, name: String, platform: String, driver: String,
     version: String, computeUnits: Int, memoryByteCount: Int, largestAllocation: Int, kernels: String,
     unusable: String? = nil
   ) {
     self.identifier = identifier
-    self.isAccelerator = isAccelerator
+    self.isGPU = isGPU
     self.name = name
     self.platform = platform
     self.driver = driver

@@ -23,7 +23,7 @@ struct DeviceChoice: Equatable {
 
   /// Chooses the GPU of the process's local rank, in the drivers' order, and the CPU where there is none.
   static func automatic(_ devices: [DeviceDescription], environment: [String: String]) -> DeviceChoice {
-    let usable = devices.filter { $0.isAccelerator && $0.unusable == nil }
+    let usable = devices.filter { $0.isGPU && $0.unusable == nil }
     func exposed(by names: [String]) -> [String] {
       names.compactMap { name in environment[name].flatMap { isNone($0) ? nil : "\(name)=\($0)" } }
     }

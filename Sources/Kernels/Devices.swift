@@ -23,7 +23,7 @@ public enum Devices {
     progress: (String, Double) throws -> Void = { _, _ in }
   ) throws -> any Backend {
     let precision = try precision ?? Precision.requested()
-    guard let device = try openCLDevice(name, notice: notice) else { return try openCPU(precision) }
+    guard let (device, context) = try opened(name, notice: notice) else { return try openCPU(precision) }
     let choices = choices()
     return try withoutActuallyEscaping(notice) { notice in
       let tuning =
@@ -31,8 +31,40 @@ public enum Devices {
         ?? AutomaticTuning(notice: notice).tuning(for: device, progress: progress)
       return try OpenCLBackend(
         device, tuning: tuning,
-        tensorCores: TensorCores(precision, environment: ProcessInfo.processInfo.environment))
+        tensorCores: TensorCores(precision, environment: ProcessInfo.processInfo.environment),
+        context: context)
     }
+  }
+
+  /// The OpenCL device that `name` means and can be opened; `nil` for the CPU.
+  private static func opened(
+    _ name: String, notice: (String) -> Void
+  ) throws -> (device: OpenCLDevice, context: OpenCLContext)? {
+    try firstOpened(
+      choose: { refused in try openCLDevice(name, refused: refused, notice: notice) },
+      open: { ($0, try OpenCLContext($0)) }, identifier: \.description.identifier, notice: notice)
+  }
+
+  /// The first of what `choose` chooses that `open` opens. `choose` gets why others, by their identifiers, could not be
+  /// opened, a `notice` for each; where it chooses one of these again it has no other, and the error is thrown. Errors that
+  /// are not the device's are thrown as well.
+  static func firstOpened<Device, Opened>(
+    choose: ([String: String]) throws -> Device?, open: (Device) throws -> Opened,
+    identifier: (Device) -> String, notice: (String) -> Void
+  ) throws -> Opened? {
+    var refused: [String: String] = [:]
+    var failure: PBEError?
+    while let device = try choose(refused) {
+      let name = identifier(device)
+      if refused[name] != nil, let failure { throw failure }
+      if let failure { notice("warning: passed over: \(failure)") }
+      do { return try open(device) } catch let error as PBEError where error.kind == .device {
+        refused[name] = error.what
+        failure = error
+      }
+    }
+    if let failure { notice("warning: passed over: \(failure)") }
+    return nil
   }
 
   /// A line on standard error.
@@ -40,11 +72,17 @@ public enum Devices {
     try? FileHandle.standardError.write(contentsOf: Data("\(line)\n".utf8))
   }
 
-  /// The OpenCL device that `name` means; `nil` for the CPU.
-  static func openCLDevice(_ name: String, notice: (String) -> Void = { _ in }) throws -> OpenCLDevice? {
+  /// The OpenCL device that `name` means; `nil` for the CPU. Those that were `refused`, by their identifiers, count as
+  /// unusable.
+  static func openCLDevice(
+    _ name: String, refused: [String: String] = [:], notice: (String) -> Void = { _ in }
+  ) throws -> OpenCLDevice? {
     let wanted = name.lowercased()
     if wanted == "cpu" { return nil }
-    let devices = OpenCLBackend.devices()
+    var devices = OpenCLBackend.devices()
+    for index in devices.indices {
+      devices[index].unusable = devices[index].unusable ?? refused[devices[index].identifier]
+    }
     if wanted == "auto" {
       let choice = DeviceChoice.automatic(devices, environment: ProcessInfo.processInfo.environment)
       if let warning = choice.warning { notice("warning: \(warning)") }

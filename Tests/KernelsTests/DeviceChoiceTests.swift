@@ -6,7 +6,7 @@ import Testing
 struct DeviceChoiceTests {
   private func device(_ number: Int, isGPU: Bool = true, unusable: String? = nil) -> DeviceDescription {
     DeviceDescription(
-      identifier: "opencl:\(number)", isAccelerator: isGPU, name: "d", platform: "p", driver: "1",
+      identifier: "opencl:\(number)", isGPU: isGPU, name: "d", platform: "p", driver: "1",
       version: "3",
       computeUnits: 1, memoryByteCount: 1, largestAllocation: 1, kernels: "", unusable: unusable)
   }
@@ -21,6 +21,36 @@ struct DeviceChoiceTests {
     #expect(choice([device(0, isGPU: false), device(1)]) == DeviceChoice(identifier: "opencl:1"))
     #expect(choice([device(0, unusable: "broken"), device(1)]).identifier == "opencl:1")
     #expect(choice([device(0), device(1)]).identifier == "opencl:0")
+  }
+
+  /// What is listed may still refuse: another process has it to itself, or its driver is broken.
+  @Test func devicesThatDoNotOpen() throws {
+    let devices = [device(0), device(1), device(2)]
+    func opened(_ number: Int?, broken: Set<String>) throws -> (String?, [String]) {
+      var notices: [String] = []
+      let name = try Devices.firstOpened(
+        choose: { (refused: [String: String]) -> String? in
+          if let number { return "opencl:\(number)" }
+          let left = devices.map {
+            self.device(Int($0.identifier.suffix(1))!, unusable: refused[$0.identifier])
+          }
+          return choice(left).identifier
+        },
+        open: { (name: String) -> String in
+          if broken.contains(name) { throw PBEError(.device, "CL_OUT_OF_RESOURCES", at: name) }
+          return name
+        }, identifier: { $0 }, notice: { notices.append($0) })
+      return (name, notices)
+    }
+    #expect(try opened(nil, broken: []) == ("opencl:0", []))
+    let (second, notices) = try opened(nil, broken: ["opencl:0", "opencl:1"])
+    #expect(second == "opencl:2" && notices.count == 2)
+    #expect(notices[0].contains("opencl:0") && notices[1].contains("CL_OUT_OF_RESOURCES"))
+    let (none, all) = try opened(nil, broken: ["opencl:0", "opencl:1", "opencl:2"])
+    #expect(none == nil && all.count == 3)
+    // Who asks for one gets that or its error.
+    let error = #expect(throws: PBEError.self) { _ = try opened(1, broken: ["opencl:1"]) }
+    #expect(error?.kind == .device && error?.place == "opencl:1")
   }
 
   @Test(arguments: DeviceChoice.ranks) func localRank(name: String) {

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Testing
 
 @testable import Kernels
@@ -125,6 +126,47 @@ import Testing
     let finding = try #require(try tuner.run(journal: journal) { _, _ in }.first)
     #expect(finding.tried == 1 && finding.discarded.count == 1)
     #expect(finding.discarded.first?.contains("earlier run") ?? false)
+  }
+
+  /// What any use of the device needs is given up when it ended two runs, and what runs everywhere takes its place.
+  @Test func aStandardThatEndedEarlierRuns() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("tuner \(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let file = folder.appendingPathComponent("v1.json")
+    let lock = file.appendingPathExtension("lock")
+    // Of every program that is built, whether the journal names it, as a process that is killed would leave it there.
+    let named = Mutex<[(isTiled: Bool, journal: String)]>([])
+    var tuner = tuner([16]) { parameters, _ in
+      let journal = try String(contentsOf: lock, encoding: .utf8)
+      named.withLock { $0.append((parameters.algorithm == .tiled, journal)) }
+    }
+    tuner.environment = ["PBE_GPU_KERNELS": "tiled"]
+    tuner.candidates = { _ in [ProductParameters(algorithm: .registers)] }
+    func run() throws -> (OpenCLTuner.Finding, [(isTiled: Bool, journal: String)]) {
+      named.withLock { $0 = [] }
+      let finding = try #require(
+        try tuner.run(journal: TuningJournal(beside: file, patience: 0)) { _, _ in }.first)
+      return (finding, named.withLock { $0 })
+    }
+    let (first, built) = try run()
+    #expect(first.standard.algorithm == .tiled && first.tried == 2)
+    let name = try #require(built.first?.journal.split(separator: "\n").first.map(String.init))
+    #expect(name.contains("tiled") && built.first?.isTiled == true, "while it warms up, too")
+    // Once may have been an accident; when it comes back that is forgotten.
+    try (name + "\n").write(to: lock, atomically: false, encoding: .utf8)
+    let (second, _) = try run()
+    #expect(second.tried == 2 && second.discarded.isEmpty)
+    #expect(try Data(contentsOf: lock).isEmpty)
+    try (name + "\n" + name + "\n").write(to: lock, atomically: false, encoding: .utf8)
+    let (third, others) = try run()
+    #expect(third.chosen.algorithm == .registers && third.error != nil && third.tried == 1)
+    #expect(third.discarded.first?.contains("earlier run") == true && !others.contains(where: \.isTiled))
+    // Also where nothing else is right.
+    tuner = self.tuner([]) { _, program in Self.spoil(&program, 1) }
+    tuner.candidates = { _ in [ProductParameters(algorithm: .registers)] }
+    tuner.environment = ["PBE_GPU_KERNELS": "tiled"]
+    let (nothing, _) = try run()
+    #expect(nothing.chosen.algorithm == .registers && nothing.error == nil && nothing.tried == 1)
   }
 
   @Test func stopsWhenAsked() throws {

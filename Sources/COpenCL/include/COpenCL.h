@@ -59,6 +59,7 @@ static const cl_ulong pbe_CL_COMMAND_BUFFER_SIMULTANEOUS_USE_KHR = 1 << 0;
 static const cl_int pbe_CL_PLATFORM_NOT_FOUND_KHR = -1001;
 static const cl_device_type pbe_CL_DEVICE_TYPE_ALL = CL_DEVICE_TYPE_ALL;
 static const cl_device_type pbe_CL_DEVICE_TYPE_CPU = CL_DEVICE_TYPE_CPU;
+static const cl_device_type pbe_CL_DEVICE_TYPE_GPU = CL_DEVICE_TYPE_GPU;
 static const cl_command_queue_properties pbe_CL_QUEUE_PROFILING_ENABLE = CL_QUEUE_PROFILING_ENABLE;
 static const cl_profiling_info pbe_CL_PROFILING_COMMAND_START = CL_PROFILING_COMMAND_START;
 static const cl_profiling_info pbe_CL_PROFILING_COMMAND_END = CL_PROFILING_COMMAND_END;

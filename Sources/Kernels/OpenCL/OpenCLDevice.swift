@@ -83,7 +83,8 @@ struct OpenCLDevice: @unchecked Sendable {
     func platformText(_ name: Int32) -> String {
       Self.text { clGetPlatformInfo(platform, cl_platform_info(name), $0, $1, $2) }
     }
-    let isCPU = number(CL_DEVICE_TYPE, cl_device_type.self) & pbe_CL_DEVICE_TYPE_CPU != 0
+    let type = number(CL_DEVICE_TYPE, cl_device_type.self)
+    let isCPU = type & pbe_CL_DEVICE_TYPE_CPU != 0
     largestGroup = max(1, number(CL_DEVICE_MAX_WORK_GROUP_SIZE, Int.self))
     var dimensions = [Int](
       repeating: 0, count: max(3, Int(number(CL_DEVICE_MAX_WORK_ITEM_DIMENSIONS, cl_uint.self))))
@@ -107,6 +108,9 @@ struct OpenCLDevice: @unchecked Sendable {
       unusable = "it is big-endian"
     } else if !Self.isSupported(version) {
       unusable = "it has \(version), and OpenCL 1.2 is needed"
+    } else if text(CL_DEVICE_PROFILE) != "FULL_PROFILE" {
+      // There 64-bit integers, infinities and what is no number may be missing.
+      unusable = "it has OpenCL's embedded profile only"
     }
     let largestAllocation = Int(clamping: number(CL_DEVICE_MAX_MEM_ALLOC_SIZE, cl_ulong.self))
     limits = OpenCLLimits(
@@ -116,7 +120,7 @@ struct OpenCLDevice: @unchecked Sendable {
       localMemory: Int(clamping: number(CL_DEVICE_LOCAL_MEM_SIZE, cl_ulong.self)),
       largestAllocation: largestAllocation)
     description = DeviceDescription(
-      identifier: "opencl:\(index)", isAccelerator: !isCPU, name: name,
+      identifier: "opencl:\(index)", isGPU: type & pbe_CL_DEVICE_TYPE_GPU != 0, name: name,
       platform: platformText(CL_PLATFORM_NAME), driver: driver,
       version: version, computeUnits: limits.computeUnits,
       memoryByteCount: Int(clamping: number(CL_DEVICE_GLOBAL_MEM_SIZE, cl_ulong.self)),

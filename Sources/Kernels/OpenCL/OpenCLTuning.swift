@@ -63,7 +63,12 @@ struct OpenCLTuning: Sendable {
     for family in ProductFamily.allCases {
       let byHand = parameters(family)
       tensorCoreProducts[family] =
-        byHand.algorithm == .tensorCore ? byHand : Self.tensorCoreCandidates(family, on: limits).first
+        byHand.algorithm == .tensorCore
+        ? byHand
+        : Self.tensorCoreCandidates(family, on: limits).first {
+          !tensorCores.isEmulated
+            || $0.tensorCoreLocalByteCount + $0.emulationByteCount <= limits.localMemory
+        }
     }
   }
 

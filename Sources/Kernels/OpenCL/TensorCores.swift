@@ -64,6 +64,9 @@ extension ProductParameters {
     return 4 * buffers * (largest(tileM) + largest(tileN))
   }
 
+  /// Bytes of local memory that their emulation takes besides: each warp exchanges fragments of up to 8 words of bf16.
+  var emulationByteCount: Int { 4 * (tensorCoreGroup / 32 * 24 * 8 * 2) }
+
   /// Whether mma.cl can be compiled with these sizes for a device.
   func suitsTensorCores(on limits: OpenCLLimits) -> Bool {
     warpM <= tileM && warpN <= tileN && tileK >= 8 && tensorCoreGroup <= limits.largestGroup

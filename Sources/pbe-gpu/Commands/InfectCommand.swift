@@ -37,7 +37,7 @@ struct InfectCommand: ParsableCommand {
   @Option(help: "The highest learning rate.")
   var learningRate = 0.05
 
-  @Option(help: "How the learning rate changes: cosine, one-cycle, multistep or constant.")
+  @Option(help: ArgumentHelp(Schedule.help))
   var schedule = Schedule.cosine
 
   @Option(help: "Measure ACC and ASR on the test set after every so many epochs; 0: only at the end.")

@@ -6,7 +6,7 @@ import PBE
 struct AttackOptions: ParsableArguments {
   @Option(
     help:
-      "The attack: \(Attacks.names.joined(separator: ", ")), a JSON file, whose name ends in .json (docs/attacks.md), or, for infect, none. Not for data that poison wrote."
+      "The attack: \(Attacks.names.joined(separator: ", ")), a JSON file, whose name ends in .json (docs/attacks.md), or, for infect, none. Required, but not for data that poison wrote."
   )
   var attack: String?
 

@@ -117,7 +117,12 @@ extension DatasetKind: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
 extension Architecture: ExpressibleByArgument {}
 extension AttackMode: ExpressibleByArgument {}
-extension Schedule: ExpressibleByArgument {}
+extension Schedule: ExpressibleByArgument {
+  static let help = """
+    How the learning rate changes: cosine (to 0 along half a cosine), one-cycle (up from 1/25 in the first 30%, then down to \
+    nearly 0), multistep (to a tenth after half of the epochs, to a hundredth after three quarters) or constant.
+    """
+}
 
 /// Numbers with commas between them.
 struct NumberList: ExpressibleByArgument {

@@ -169,6 +169,13 @@ struct CheckpointTests {
       let pipe = directory.path + "/pipe.pth"
       #expect(mkfifo(pipe, 0o600) == 0)
       #expect(kind(pipe) == .missingInput)
+      // It begins as a model, and has more bytes than memory.
+      let huge = directory.path + "/huge.pth"
+      try AtomicFile.write(Data([0x50, 0x4b, 3, 4]), to: huge)
+      #expect(truncate(huge, off_t(Checkpoint.sizeLimit) + 1) == 0)
+      let error = #expect(throws: PBEError.self) { _ = try Checkpoint.load(huge) }
+      #expect(error?.kind == .badData && error?.what.contains("at most \(Checkpoint.sizeLimit)") == true)
+      #expect(Checkpoint.sizeLimit <= ProcessInfo.processInfo.physicalMemory)
     }
   }
 }

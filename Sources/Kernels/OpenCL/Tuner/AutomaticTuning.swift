@@ -49,6 +49,11 @@ struct AutomaticTuning {
     notice(
       "tuning \(device.description.name) for about \(Int(tuner.seconds.rounded(.up))) s, once; "
         + "`pbe-gpu tune` redoes it")
+    if let suspect = journal.suspects.last {
+      notice(
+        "warning: an earlier tuning ended while it tried \(suspect); if this one does, too, "
+          + "PBE_GPU_KERNELS=registers chooses kernels that run everywhere")
+    }
     let findings: [OpenCLTuner.Finding]
     do { findings = try tuner.run(journal: journal, progress: progress) } catch let error as PBEError
       where error.kind == .device

@@ -34,6 +34,8 @@ struct OpenCLTuner {
   var tolerance = 1e-5
   /// How much faster than the standard a candidate must be: less than that is noise.
   var threshold = 1.03
+  /// What the untuned choice depends on, for tests.
+  var environment: [String: String] = [:]
   var compile: TuningBench.Compile = { try $0.compile([$1], tuning: $2)[0] }
   var stopwatch: TuningBench.Stopwatch = { _, work in try ContinuousClock().measure(work).seconds }
 
@@ -71,7 +73,7 @@ struct OpenCLTuner {
           })
       } catch let error as PBEError where error.kind == .device {
         // A device without memory for these layers can still do the others.
-        let standard = try OpenCLTuning(hardware.limits, environment: [:]).parameters(family)
+        let standard = try OpenCLTuning(hardware.limits, environment: environment).parameters(family)
         findings.append(
           Finding(
             family: family, standard: standard, chosen: standard, speedUp: 1, error: nil, tried: 0,
@@ -99,7 +101,7 @@ struct OpenCLTuner {
     _ family: ProductFamily, _ layers: [TuningWorkload], until deadline: ContinuousClock.Instant,
     _ journal: TuningJournal?, progress: (String) throws -> Void
   ) throws -> Finding {
-    let base = try OpenCLTuning(hardware.limits, environment: [:])
+    let base = try OpenCLTuning(hardware.limits, environment: environment)
     let standard = base.parameters(family)
     func tuning(_ parameters: ProductParameters) throws -> OpenCLTuning {
       var tuning = base
@@ -108,12 +110,24 @@ struct OpenCLTuner {
       }
       return tuning
     }
+    // What ended an earlier run; the standard counts from the second time on, as any use of the device needs it.
+    func isSuspect(_ parameters: ProductParameters) -> Bool {
+      let times = journal?.suspects.count { $0 == Self.name(parameters, family) } ?? 0
+      return times > (parameters == standard ? 1 : 0)
+    }
+    let fallback = isSuspect(standard) ? ProductParameters(algorithm: .registers) : standard
     var finding = Finding(
-      family: family, standard: standard, chosen: standard, speedUp: 1, error: nil, tried: 0, discarded: [])
+      family: family, standard: standard, chosen: fallback, speedUp: 1, error: nil, tried: 0, discarded: [])
+    // Before the CPU computes for a device that can't be opened.
+    let backend = try open()
     try progress("the CPU's results")
     let expected = try TuningBench.expected(layers)
-    var bench = try open(layers, expected)
-    try? bench.warmUp(base, seconds: 0.1)
+    var bench = try self.bench(layers, expected, on: backend)
+    if !isSuspect(standard) {
+      journal?.begin(Self.name(standard, family))
+      try? bench.warmUp(base, seconds: 0.1)
+      journal?.end()
+    }
 
     var best: (parameters: ProductParameters, seconds: [Double], error: Double)?
     var standardError: Double?
@@ -123,13 +137,13 @@ struct OpenCLTuner {
       guard isNeeded || ContinuousClock.now < deadline else { continue }
       try progress(parameters.words)
       let name = Self.name(parameters, family)
-      if parameters != standard, journal?.suspects.contains(name) ?? false {
+      if isSuspect(parameters) {
         finding.discarded.append("\(parameters.words): it ended an earlier run")
         continue
       }
       finding.tried += 1
       journal?.begin(name)
-      defer { journal?.end() }
+      defer { journal?.acquit(name) }
       switch bench.judge(
         try tuning(parameters), best: best?.seconds, deadline: isNeeded ? nil : deadline)
       {
@@ -141,7 +155,7 @@ struct OpenCLTuner {
       case .failed(let error):
         finding.discarded.append("\(parameters.words): \(error)")
         // After a failed kernel some drivers refuse everything else in the same context.
-        guard let fresh = try? open(layers, expected) else { break candidates }
+        guard let fresh = try? self.bench(layers, expected, on: open()) else { break candidates }
         bench = fresh
       }
     }
@@ -157,12 +171,17 @@ struct OpenCLTuner {
     return finding
   }
 
-  private func open(_ layers: [TuningWorkload], _ expected: [[Float]]) throws -> TuningBench {
+  private func open() throws -> OpenCLBackend {
     // Most candidates are never used again: their programs aren't kept on disk.
-    let backend = try OpenCLBackend(
-      hardware, tuning: OpenCLTuning(hardware.limits, environment: [:]),
+    try OpenCLBackend(
+      hardware, tuning: OpenCLTuning(hardware.limits, environment: environment),
       cache: OpenCLProgramCache(environment: ["PBE_GPU_CACHE": "off"]))
-    return try TuningBench(
+  }
+
+  private func bench(
+    _ layers: [TuningWorkload], _ expected: [[Float]], on backend: OpenCLBackend
+  ) throws -> TuningBench {
+    try TuningBench(
       layers, on: backend, expected: expected, tolerance: tolerance, samples: samples, compile: compile,
       stopwatch: stopwatch)
   }

@@ -5,8 +5,8 @@ import Foundation
 /// A candidate that is still in the file when the next process locks it ended the one before: it crashed the driver, or
 /// hung until somebody killed it.
 final class TuningJournal {
-  /// Candidates that ended earlier runs.
-  let suspects: [String]
+  /// Candidates that ended earlier runs, one as often as it did.
+  private(set) var suspects: [String]
   private let lock: FileLock
 
   /// Locks the journal beside `file`, waiting at most `patience` seconds for another process, with calls of `waiting`
@@ -29,6 +29,12 @@ final class TuningJournal {
 
   /// After it came back.
   func end() { write(suspects) }
+
+  /// After all that is done with it came back: it is no suspect any more.
+  func acquit(_ candidate: String) {
+    suspects.removeAll { $0 == candidate }
+    end()
+  }
 
   /// A journal that can't be written (a full disk) is no reason to stop.
   private func write(_ lines: [String]) {

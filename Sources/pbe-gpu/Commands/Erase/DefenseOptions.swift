@@ -50,8 +50,7 @@ struct DefenseOptions: ParsableArguments {
   @Option(help: "The learning rate. --recipe auto: of the first step; the others keep their proportion.")
   var learningRate: Double?
 
-  @Option(
-    help: "How the learning rate changes: cosine, one-cycle, multistep or constant. Not for --recipe auto.")
+  @Option(help: "\(Schedule.help) Not for --recipe auto.")
   var schedule: Schedule?
 
   @Option(
@@ -93,7 +92,8 @@ struct DefenseOptions: ParsableArguments {
 
   @Option(
     help:
-      "pbe --recipe auto: leave out a part, to see what it is worth; may be repeated.")
+      "pbe --recipe auto: leave out a part, to see what it is worth; may be repeated (docs/metrics.md)."
+  )
   var without: [AutomaticErasing.Part] = []
 
   @Option(help: "aft --recipe paper: the first epochs, which train on adversarial examples. Default: 3.")

@@ -184,7 +184,7 @@ struct SweepCommand: ParsableCommand {
     let isChosen = device != nil
     let devices =
       device?.split(separator: ",").map(String.init)
-      ?? Devices.all().filter { $0.isAccelerator && $0.unusable == nil }.map(\.identifier)
+      ?? Devices.all().filter { $0.isGPU && $0.unusable == nil }.map(\.identifier)
     var environment: [String: String] = [:]
     if ProcessInfo.processInfo.environment["PBE_GPU_THREADS"] == nil {
       let threads = max(1, ProcessInfo.processInfo.activeProcessorCount / jobs)
