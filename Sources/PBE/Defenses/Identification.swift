@@ -185,8 +185,13 @@ public struct Identification: Sendable {
 
     let everywhere = TriggerSearch(
       infected, after, labels, images: Array(labels.indices), usesConfidences: usesConfidences)
-    let starts = [seeds.firm, labels.indices.map { seeds.all[$0] && known.contains(labels[$0]) }]
-    for start in starts { seek(start, among: everywhere) }
+    seek(seeds.firm, among: everywhere)
+    // Where poison is much of a label, the purified model disputes most of that, too, however well it knows its class. The
+    // firm seeds may have led to a part of the poison alone. Of a label that it has not seen it disputes all.
+    let begun =
+      usesConfidences ? known.union(labels.indices.filter { best[$0] > 0 }.map { labels[$0] }) : known
+    let starts = [seeds.firm, labels.indices.map { seeds.all[$0] && begun.contains(labels[$0]) }]
+    seek(starts[1], among: everywhere)
     if isFound() { return best }
     for label in known.sorted() {
       for start in starts {

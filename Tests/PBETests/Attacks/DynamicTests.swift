@@ -277,6 +277,12 @@ extension DeviceTests {
         #expect((Array(found[2..<4]) + found[6...]).allSatisfy { $0 == .clean })
       }
       #expect(batches.order(epoch: 1) != order)
+      // Of 24 images 1.2 should be poisoned, of 15 0.75: one is a quarter less, and a third more.
+      let rare = roles.enumerated().map { $0.offset % 20 == 0 ? ImageRole.poisoned : .clean }
+      #expect(try RoleBatches(rare, batch: 24, seed: 0).poisoned == 1)
+      let error = #expect(throws: PBEError.self) { try RoleBatches(rare, batch: 15, seed: 0) }
+      #expect(error?.kind == .badData && error?.remedy?.contains("--batch of 40 or more") == true)
+      #expect(try RoleBatches(rare, batch: 40, seed: 0).poisoned == 2)
       for wrong in [[ImageRole.clean, .clean], [.poisoned, .poisoned], [.poisoned, .cross]] {
         #expect { try RoleBatches(wrong, batch: 2, seed: 0) } throws: { ($0 as? PBEError)?.kind == .badData }
       }

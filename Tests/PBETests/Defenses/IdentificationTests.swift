@@ -134,6 +134,24 @@ struct IdentificationTests {
     #expect(try #require(many.found.report(many.roles).tpr) > 0.98)
   }
 
+  /// The images that the purified model answers firmly may lead to a part of the poison alone. The rest is found from all that
+  /// is disputed of that label, although it disputes most of the label, as most of it is poison.
+  @Test func firmSeedsOfAPart() throws {
+    var made = Made(count: 10_000, poisoned: 3333, seed: 12, feature: 8)
+    // Of two thirds another feature shows the trigger, and the purified model's answers are less firm.
+    for image in made.labels.indices where made.truth[image] && image / 15 % 3 < 2 {
+      made.infected.features[7 * image + 6] -= 8
+      made.infected.features[7 * image + 5] += 8
+      for other in 0..<5 { made.purified[5 * image + other] *= 0.2 }
+    }
+    let ofTarget = made.labels.indices.filter { made.labels[$0] == 2 }
+    let after = Answers(made.purified, labels: made.labels)
+    #expect(2 * ofTarget.count { after.margins[$0] > 0 } < ofTarget.count, "the label seems unknown")
+    let report = made.found.report(made.roles)
+    #expect(report.labels == [2])
+    #expect(try #require(report.tpr) > 0.98 && (try #require(report.fpr)) < 0.005)
+  }
+
   /// A trigger that the infected model's features don't show is not made up from what is disputed.
   @Test func withoutFeatures() {
     var made = Made(count: 10_000, poisoned: 1000, seed: 6)

@@ -16,7 +16,8 @@ struct RoleBatches {
   private let members: [[Int]]
   private let seed: UInt64
 
-  /// Throws `badData` when there is nothing poisoned, or too little clean for a batch.
+  /// Throws `badData` when there is nothing poisoned, or too little clean for a batch, and when the shares of a batch,
+  /// which are whole numbers, are a quarter off the set's.
   init(_ roles: [ImageRole], batch: Int, seed: UInt64) throws {
     let batch = min(batch, roles.count)
     members = [ImageRole.poisoned, .cross, .clean].map { role in
@@ -31,6 +32,17 @@ struct RoleBatches {
     clean = batch - poisoned - cross
     count = roles.count / max(1, batch)
     self.seed = seed
+    for (part, taken) in zip(members, [poisoned, cross]) {
+      let exact = Double(part.count) * Double(batch) / Double(roles.count)
+      guard abs(Double(taken) - exact) > exact / 4 else { continue }
+      throw PBEError(
+        .badData,
+        "of each batch of \(batch) images \(taken) would be such as \(part.count) of all \(roles.count) are: another "
+          + "poison rate than the attack's", at: "attack dynamic",
+        remedy:
+          "use a --batch of \((2 * roles.count + part.count - 1) / part.count) or more, or a higher poison rate"
+      )
+    }
     guard poisoned > 0, clean >= cross, members[2].count >= clean, clean > 0 else {
       throw PBEError(
         .badData,
