@@ -2,9 +2,9 @@ import Foundation
 import Kernels
 
 /// What PBE learned of each training image, as CSV: `index,label,agreement,kept,probability,suggested,answer`, and
-/// where the truth is known `poisoned`, and `cross` if there are cross images. The label is the training set's; low agreement means probably poisoned; `kept` lists
-/// the steps (from 0) that fine-tuned on the image with its label; `probability` and `suggested` are ``Identification``'s, and
-/// `answer` is the purified model's.
+/// where the truth is known `poisoned`, and `cross` if there are cross images. The label is the training set's; low
+/// agreement means probably poisoned; `kept` lists the steps (from 0) that fine-tuned on the image with its label;
+/// `probability` and `suggested` are ``Identification``'s, and `answer` is the purified model's.
 public enum AgreementTable {
   /// Its name in a run's folder.
   public static let name = "agreement.csv"
