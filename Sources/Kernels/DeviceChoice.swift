@@ -31,7 +31,8 @@ struct DeviceChoice: Equatable {
       let missed = exposed(by: exposures + containerExposures)
       let warning =
         missed.isEmpty
-        ? nil : "\(missed.joined(separator: ", ")), but OpenCL shows no GPU here: computing on the CPU"
+        ? nil
+        : "\(missed.joined(separator: ", ")), but OpenCL shows no GPU that can be used: computing on the CPU"
       return DeviceChoice(warning: warning)
     }
     var reasons = exposed(by: exposures)

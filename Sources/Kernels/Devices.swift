@@ -23,7 +23,7 @@ public enum Devices {
     progress: (String, Double) throws -> Void = { _, _ in }
   ) throws -> any Backend {
     let precision = try precision ?? Precision.requested()
-    guard let (device, context) = try opened(name, notice: notice) else { return try openCPU(precision) }
+    guard let device = try openable(name, notice: notice) else { return try openCPU(precision) }
     let choices = choices()
     return try withoutActuallyEscaping(notice) { notice in
       let tuning =
@@ -31,30 +31,36 @@ public enum Devices {
         ?? AutomaticTuning(notice: notice).tuning(for: device, progress: progress)
       return try OpenCLBackend(
         device, tuning: tuning,
-        tensorCores: TensorCores(precision, environment: ProcessInfo.processInfo.environment),
-        context: context)
+        tensorCores: TensorCores(precision, environment: ProcessInfo.processInfo.environment))
     }
   }
 
-  /// The OpenCL device that `name` means and can be opened; `nil` for the CPU.
-  private static func opened(
-    _ name: String, notice: (String) -> Void
-  ) throws -> (device: OpenCLDevice, context: OpenCLContext)? {
+  /// The OpenCL device that `name` means and can be opened; `nil` for the CPU. It is tried with a context that is gone before
+  /// the device is tuned: where a process has a device to itself it may have no second one.
+  static func openable(_ name: String, notice: (String) -> Void = { _ in }) throws -> OpenCLDevice? {
     try firstOpened(
       choose: { refused in try openCLDevice(name, refused: refused, notice: notice) },
-      open: { ($0, try OpenCLContext($0)) }, identifier: \.description.identifier, notice: notice)
+      open: { device in
+        _ = try OpenCLContext(device)
+        return device
+      }, identifier: \.description.identifier, notice: notice)
   }
 
   /// The first of what `choose` chooses that `open` opens. `choose` gets why others, by their identifiers, could not be
-  /// opened, a `notice` for each; where it chooses one of these again it has no other, and the error is thrown. Errors that
-  /// are not the device's are thrown as well.
+  /// opened, a `notice` for each; where it chooses one of these again, or throws, it has no other, and the error is thrown.
+  /// Errors that are not the device's are thrown as well.
   static func firstOpened<Device, Opened>(
     choose: ([String: String]) throws -> Device?, open: (Device) throws -> Opened,
     identifier: (Device) -> String, notice: (String) -> Void
   ) throws -> Opened? {
     var refused: [String: String] = [:]
     var failure: PBEError?
-    while let device = try choose(refused) {
+    func next() throws -> Device? {
+      do { return try choose(refused) } catch let error as PBEError where error.kind == .device {
+        throw failure ?? error
+      }
+    }
+    while let device = try next() {
       let name = identifier(device)
       if refused[name] != nil, let failure { throw failure }
       if let failure { notice("warning: passed over: \(failure)") }

@@ -51,6 +51,17 @@ struct DeviceChoiceTests {
     // Who asks for one gets that or its error.
     let error = #expect(throws: PBEError.self) { _ = try opened(1, broken: ["opencl:1"]) }
     #expect(error?.kind == .device && error?.place == "opencl:1")
+    // So does who asks for any, where the others can't be used.
+    let last = #expect(throws: PBEError.self) {
+      _ = try Devices.firstOpened(
+        choose: { (refused: [String: String]) -> String? in
+          guard refused.isEmpty else { throw PBEError(.device, "it is too old", at: "opencl:0") }
+          return "opencl:1"
+        },
+        open: { (name: String) -> String in throw PBEError(.device, "it is busy", at: name) },
+        identifier: { $0 }, notice: { _ in })
+    }
+    #expect(last?.place == "opencl:1")
   }
 
   @Test(arguments: DeviceChoice.ranks) func localRank(name: String) {

@@ -42,11 +42,10 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
       tensorCores: TensorCores(precision, environment: ProcessInfo.processInfo.environment))
   }
 
-  /// Opens a device, or takes the `context` that was opened; `tuning` replaces the untuned choice, and `cache` keeps what
-  /// is compiled.
+  /// Opens a device; `tuning` replaces the untuned choice, and `cache` keeps what is compiled.
   init(
     _ hardware: OpenCLDevice, tuning: OpenCLTuning?, tensorCores: TensorCores? = nil,
-    cache: OpenCLProgramCache = .standard, context: OpenCLContext? = nil,
+    cache: OpenCLProgramCache = .standard,
     commandBuffers: (OpenCLDevice) -> OpenCLCommandBuffers? = { OpenCLCommandBuffers($0) }
   ) throws {
     self.hardware = hardware
@@ -58,8 +57,8 @@ public final class OpenCLBackend: Backend, @unchecked Sendable {
     device.choices = KernelChoices(chosen, of: hardware)
     device.precision = tensorCores?.precision ?? .fp32
     self.device = device
-    self.context = try context ?? OpenCLContext(hardware)
-    compiler = OpenCLCompiler(context: self.context, device: hardware, cache: cache)
+    context = try OpenCLContext(hardware)
+    compiler = OpenCLCompiler(context: context, device: hardware, cache: cache)
     self.commandBuffers = commandBuffers(hardware)
     if let tensorCores, let problem = problem(tensorCores) {
       throw PBEError(

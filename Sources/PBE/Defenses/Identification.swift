@@ -107,9 +107,16 @@ public struct Identification: Sendable {
     self.suggested = suggested
     self.isDisputed = isDisputed
     self.answers = answers
-    self.labels = Dictionary(grouping: labels.indices) { labels[$0] }.filter { _, images in
-      100 * images.count { suggested[$0] } >= images.count
-    }.keys.sorted()
+    self.labels = Self.suspectedLabels(labels) { suggested[$0] }.sorted()
+  }
+
+  /// The labels of which at least a hundredth of the images is suspected: fewer are strays.
+  private static func suspectedLabels(_ labels: [Int32], _ isSuspected: (Int) -> Bool) -> some Collection<
+    Int32
+  > {
+    Dictionary(grouping: labels.indices) { labels[$0] }.filter { _, images in
+      100 * images.count { isSuspected($0) } >= images.count
+    }.keys
   }
 
   /// The same after a look at labels of which the purified model has seen nothing, so that it disputes all of their images.
@@ -188,8 +195,7 @@ public struct Identification: Sendable {
     seek(seeds.firm, among: everywhere)
     // Where poison is much of a label, the purified model disputes most of that, too, however well it knows its class. The
     // firm seeds may have led to a part of the poison alone. Of a label that it has not seen it disputes all.
-    let begun =
-      usesConfidences ? known.union(labels.indices.filter { best[$0] > 0 }.map { labels[$0] }) : known
+    let begun = usesConfidences ? known.union(suspectedLabels(labels) { best[$0] > 0 }) : known
     let starts = [seeds.firm, labels.indices.map { seeds.all[$0] && begun.contains(labels[$0]) }]
     seek(starts[1], among: everywhere)
     if isFound() { return best }

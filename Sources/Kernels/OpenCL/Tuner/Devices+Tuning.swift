@@ -40,7 +40,7 @@ extension Devices {
     _ name: String, thorough: Bool = false, seconds: Double? = nil,
     progress: (String, Double) throws -> Void = { _, _ in }
   ) throws -> TuningReport {
-    guard let device = try openCLDevice(name) else {
+    guard let device = try openable(name) else {
       throw PBEError(
         .usage, "the CPU backend has nothing to tune", at: "--device \(name)", remedy: "name an OpenCL device"
       )

@@ -16,8 +16,8 @@ struct RoleBatches {
   private let members: [[Int]]
   private let seed: UInt64
 
-  /// Throws `badData` when there is nothing poisoned, or too little clean for a batch, and when the shares of a batch,
-  /// which are whole numbers, are a quarter off the set's.
+  /// Throws `badData` when there is nothing poisoned, or too little clean for a batch, and when the poisoned
+  /// share of a batch, a whole number of images, is more than a quarter off the set's.
   init(_ roles: [ImageRole], batch: Int, seed: UInt64) throws {
     let batch = min(batch, roles.count)
     members = [ImageRole.poisoned, .cross, .clean].map { role in
@@ -32,16 +32,14 @@ struct RoleBatches {
     clean = batch - poisoned - cross
     count = roles.count / max(1, batch)
     self.seed = seed
-    for (part, taken) in zip(members, [poisoned, cross]) {
-      let exact = Double(part.count) * Double(batch) / Double(roles.count)
-      guard abs(Double(taken) - exact) > exact / 4 else { continue }
+    let exact = Double(members[0].count) * Double(batch) / Double(max(1, roles.count))
+    guard abs(Double(poisoned) - exact) <= exact / 4 else {
+      let safe = (2 * roles.count + members[0].count - 1) / members[0].count
       throw PBEError(
         .badData,
-        "of each batch of \(batch) images \(taken) would be such as \(part.count) of all \(roles.count) are: another "
-          + "poison rate than the attack's", at: "attack dynamic",
-        remedy:
-          "use a --batch of \((2 * roles.count + part.count - 1) / part.count) or more, or a higher poison rate"
-      )
+        "\(poisoned) of each batch of \(batch) images would be poisoned, where \(members[0].count) of all "
+          + "\(roles.count) are: another poison rate than the attack's", at: "attack dynamic",
+        remedy: "use a --batch of \(safe) or more, or a higher poison rate")
     }
     guard poisoned > 0, clean >= cross, members[2].count >= clean, clean > 0 else {
       throw PBEError(
