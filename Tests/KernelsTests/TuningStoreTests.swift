@@ -153,6 +153,18 @@ import Testing
     #expect(notices.all.count == 3)
   }
 
+  /// What an earlier tuning tried when it ended is named before the next one begins.
+  @Test func suspectsAreNamed() throws {
+    defer { remove() }
+    let suspect = "convolution tiled TILE_M=64"
+    try TuningJournal(beside: try #require(store.file(for: device)), patience: 0).begin(suspect)
+    let notices = Notices()
+    let automatic = AutomaticTuning(environment: environment, notice: notices.add)
+    #expect(try automatic.tuning(for: device, tuner: quick) != nil)
+    #expect(notices.all.count == 2, "\(notices.all)")
+    #expect(notices.all.last?.contains("an earlier tuning ended while it tried \(suspect);") == true)
+  }
+
   /// Where nothing could be tried, for want of time or of memory, nothing is kept: the next start tries again.
   @Test func nothingTriedIsNothingKept() throws {
     defer { remove() }

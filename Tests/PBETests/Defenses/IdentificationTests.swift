@@ -43,6 +43,16 @@ struct IdentificationTests {
       }
     }
 
+    /// Of two thirds of the poisoned images another feature shows the trigger, and the purified model's answers are less firm.
+    init(partKnown seed: UInt64, poisoned: Int) {
+      self.init(count: 10_000, poisoned: poisoned, seed: seed, feature: 8)
+      for image in labels.indices where truth[image] && image / 15 % 3 < 2 {
+        infected.features[7 * image + 6] -= 8
+        infected.features[7 * image + 5] += 8
+        for other in 0..<5 { purified[5 * image + other] *= 0.2 }
+      }
+    }
+
     /// The purified model answers class 3 where it would answer another.
     init(copying other: Made, withoutClass unseen: Int) {
       self = other
@@ -137,19 +147,26 @@ struct IdentificationTests {
   /// The images that the purified model answers firmly may lead to a part of the poison alone. The rest is found from all that
   /// is disputed of that label, although it disputes most of the label, as most of it is poison.
   @Test func firmSeedsOfAPart() throws {
-    var made = Made(count: 10_000, poisoned: 3333, seed: 12, feature: 8)
-    // Of two thirds another feature shows the trigger, and the purified model's answers are less firm.
-    for image in made.labels.indices where made.truth[image] && image / 15 % 3 < 2 {
-      made.infected.features[7 * image + 6] -= 8
-      made.infected.features[7 * image + 5] += 8
-      for other in 0..<5 { made.purified[5 * image + other] *= 0.2 }
-    }
+    let made = Made(partKnown: 12, poisoned: 3333)
     let ofTarget = made.labels.indices.filter { made.labels[$0] == 2 }
     let after = Answers(made.purified, labels: made.labels)
     #expect(2 * ofTarget.count { after.margins[$0] > 0 } < ofTarget.count, "the label seems unknown")
     let report = made.found.report(made.roles)
     #expect(report.labels == [2])
     #expect(try #require(report.tpr) > 0.98 && (try #require(report.fpr)) < 0.005)
+  }
+
+  /// An image of a class that the purified model doesn't know may seem to carry the trigger, too. The search for the rest doesn't
+  /// begin with all of that class, which would lead it astray.
+  @Test func strayOfAnUnknownClass() throws {
+    var made = Made(copying: Made(partKnown: 12, poisoned: 2000), withoutClass: 1)
+    let ofUnknown = made.labels.indices.filter { made.labels[$0] == 1 }
+    // The firm seeds don't begin with that class either.
+    for image in ofUnknown { for other in 0..<5 { made.purified[5 * image + other] *= 0.2 } }
+    made.infected.features[7 * ofUnknown[0] + 6] += 12
+    let found = made.found
+    #expect(ofUnknown.filter { found.suggested[$0] } == [ofUnknown[0]])
+    #expect(try #require(found.report(made.roles).tpr) > 0.98)
   }
 
   /// A trigger that the infected model's features don't show is not made up from what is disputed.
