@@ -207,7 +207,7 @@ public struct Identification: Sendable {
     if isFound() { return best }
     let channels = infected.channels
     let groups = Dictionary(grouping: labels.indices) { labels[$0] }.sorted { $0.key < $1.key }
-    for (_, images) in groups where images.count >= LabelSplit.imagesPerFeature * channels {
+    for (_, images) in groups where images.count >= LabelSplit.fewestImages(infected) {
       let search = TriggerSearch(infected, after, labels, images: images, usesConfidences: usesConfidences)
       seek(images.map { seeds.all[$0] }, among: search) { seen in
         let others = seen.logOdds.map { $0 <= 0 }

@@ -25,7 +25,7 @@ struct LabelSplit {
   /// How many times as diverse the trigger's group is, at least. On victims it was 1.9 and 6.5 times (docs/trials.md).
   static let leastDiversity = 1.5
   /// There must be so many images for each feature: where there are few, any of them can be told from the others.
-  static let imagesPerFeature = 6
+  private static let imagesPerFeature = 6
   /// A group begins with one of these shares of the label's images, those furthest out in a direction. A fit finds the
   /// nearest optimum, and either group may be the small one: of a label with few images it is the clean one.
   private static let tails = [0.03, 0.1, 0.3]
@@ -34,9 +34,8 @@ struct LabelSplit {
   /// where there are only two labels: too little would be left without them. Only images count that are answered as they
   /// are labelled.
   static func all(_ infected: Identification.Infected, _ labels: [Int32]) -> [LabelSplit] {
-    let margins = Answers(infected.logits, labels: labels).margins
-    let groups = Dictionary(grouping: labels.indices.filter { margins[$0] > 0 }) { labels[$0] }
-    let tested = groups.filter { $0.value.count >= imagesPerFeature * infected.channels }
+    let groups = imagesByLabel(infected, labels)
+    let tested = groups.filter { $0.value.count >= fewestImages(infected) }
     let candidates = tested.sorted { $0.key < $1.key }
       .compactMap { LabelSplit(label: $0.key, images: $0.value, infected) }
     let clear = candidates.filter { $0.contrast >= leastContrast }
@@ -47,6 +46,23 @@ struct LabelSplit {
     // Without others to compare it with no label leads.
     if tested.count > 1, leavesEnough(clearOrLeading) { return clearOrLeading }
     return leavesEnough(clear) ? clear : []
+  }
+
+  /// The images that are answered as they are labelled.
+  private static func imagesByLabel(_ infected: Identification.Infected, _ labels: [Int32]) -> [Int32: [Int]]
+  {
+    let margins = Answers(infected.logits, labels: labels).margins
+    return Dictionary(grouping: labels.indices.filter { margins[$0] > 0 }) { labels[$0] }
+  }
+
+  /// How many images of a label it takes to see whether they fall apart.
+  static func fewestImages(_ infected: Identification.Infected) -> Int {
+    imagesPerFeature * infected.channels
+  }
+
+  /// Whether any label has so many.
+  static func canBeSought(_ infected: Identification.Infected, _ labels: [Int32]) -> Bool {
+    imagesByLabel(infected, labels).values.contains { $0.count >= fewestImages(infected) }
   }
 
   private func isLeading(of all: [LabelSplit]) -> Bool {

@@ -321,9 +321,13 @@ extension DeviceTests {
         let victim = try Victim(on: backend)
         try victim.train(epochs: 6)
         let before = try victim.metrics()
+        var observer = DefenseObserver()
+        var lines: [String] = []
+        observer.log = { lines.append($0) }
         let outcome = try automatic.run(
-          DefenseSession(victim.weights, observer: DefenseObserver()), training: victim.images,
+          DefenseSession(victim.weights, observer: observer), training: victim.images,
           labels: victim.poison.labels, truth: victim.poison.roles)
+        #expect(lines.first?.contains("images, six for each of the network's features") == true)
         return (outcome, try backend.read(victim.weights.trained), before, try victim.metrics())
       }
       let (outcome, weights, before, after) = try run()
@@ -353,8 +357,10 @@ extension DeviceTests {
         try weights.copy(from: victim.weights)
         var pbe = automatic
         pbe.without = without
+        var observer = DefenseObserver()
+        observer.log = { #expect(!$0.hasPrefix("no label has")) }
         let outcome = try pbe.run(
-          DefenseSession(weights, observer: DefenseObserver()), training: victim.images,
+          DefenseSession(weights, observer: observer), training: victim.images,
           labels: victim.poison.labels, truth: victim.poison.roles)
         let targets = victim.poison.labels.indices.filter { victim.poison.labels[$0] == 1 }.map {
           outcome.kept[$0]
