@@ -24,7 +24,9 @@ extension CommandTests {
       #expect(last.hasPrefix("error: interrupted; "), "\(result.error)")
     }
 
-    @Test(arguments: [SIGINT, SIGTERM], ["cpu", "opencl"]) func infect(signal: Int32, device: String) throws {
+    @Test(arguments: [SIGINT, SIGTERM, SIGUSR1], ["cpu", "opencl"]) func infect(signal: Int32, device: String)
+      throws
+    {
       let run = try Program.start(
         Victim.infect(victim.folder) + [
           "--epochs", "100000", "--learning-rate", "1e-6", "--device", device, "--output", folder["o"],

@@ -38,6 +38,11 @@ extension CommandTests {
     private func states() throws -> [String: String] {
       let record = try Program.succeed(["collect", folder["runs"], "--json"]).json()
       let cells = try #require(record["cells"] as? [[String: Any]])
+      for cell in cells where cell["state"] as? String == "finished" {
+        let values = try #require(cell["values"] as? [String: Any])
+        let rate = ["acc", "metrics.acc", "after.acc"].compactMap { values[$0] }.first
+        #expect(rate is Double && values["device"] is String)
+      }
       return Dictionary(
         uniqueKeysWithValues: cells.map { ($0["name"] as? String ?? "", $0["state"] as? String ?? "") })
     }
@@ -101,6 +106,11 @@ extension CommandTests {
       #expect(
         try Program.succeed(arguments, environment: ["JOB_COMPLETION_INDEX": "3"]).error.contains(
           "is finished"))
+      let moved = Array(arguments.dropLast()) + ["DATA=\(victim.folder.path)/", "--index", "3"]
+      let others = try Program.succeed(moved).error
+      #expect(
+        others.contains("is finished, with other values of variables (") && others.contains("--data="),
+        "\(others)")
       try Program.fail(64, ["run 4", "0 to 3"], arguments + ["--index", "4"])
       try Program.fail(64, ["SLURM_ARRAY_TASK_ID"], arguments, environment: ["SLURM_ARRAY_TASK_ID": "x"])
       // The rest, two at once. What fails takes along only what needs it.

@@ -39,6 +39,6 @@ extension LabeledImages {
     }
     return try LabeledImages(
       name: name, channels: channels, height: height, width: width, classes: classes, classNames: classNames,
-      pixels: pixels, labels: poison.labels)
+      pixels: pixels, labels: poison.labels, files: files)
   }
 }

@@ -15,7 +15,9 @@ enum DatasetFolder {
     _ dataset: String, in folder: String, subfolders: [String], markers: [String], remedy: String
   ) throws -> String {
     guard InputFile.isFolder(folder) else {
-      throw PBEError(.missingInput, "there is no such folder", at: folder, remedy: remedy)
+      throw PBEError(
+        .missingInput, InputFile.exists(folder) ? "this is no folder" : "there is no such folder", at: folder,
+        remedy: remedy)
     }
     for name in subfolders {
       let candidate = join(folder, name)

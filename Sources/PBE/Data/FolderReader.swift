@@ -17,7 +17,10 @@ enum FolderReader {
     directory: String, split: DatasetKind.Split, options: DatasetOptions, name: String
   ) throws -> LabeledImages {
     guard InputFile.isFolder(directory) else {
-      throw PBEError(.missingInput, "there is no such folder", at: directory, remedy: remedy)
+      throw PBEError(
+        .missingInput, InputFile.exists(directory) ? "this is no folder" : "there is no such folder",
+        at: directory,
+        remedy: remedy)
     }
     let (classes, files) = try files(directory, split, options)
     let entries = files.enumerated().flatMap { label, paths in paths.map { (path: $0, label: Int32(label)) } }
@@ -28,9 +31,11 @@ enum FolderReader {
     let pixels = try ImageFiles.pixels(
       of: entries.map(\.path), side: options.side, channels: isGrey ? 1 : 3
     ) { isGrey ? try Picture(file: $0).grey() : try Picture(file: $0) }
+    let root = directory.utf8.count + (directory.hasSuffix("/") ? 0 : 1)
     return try LabeledImages(
       name: name, channels: isGrey ? 1 : 3, height: options.side, width: options.side, classes: classes.count,
-      classNames: classes, pixels: pixels, labels: entries.map(\.label))
+      classNames: classes, pixels: pixels, labels: entries.map(\.label),
+      files: entries.map { String(decoding: $0.path.utf8.dropFirst(root), as: UTF8.self) })
   }
 
   /// The classes, and each one's files.

@@ -18,6 +18,8 @@ public struct LabeledImages: Sendable, Equatable {
   public let pixels: [UInt8]
   /// The class of each image.
   public let labels: [Int32]
+  /// The file of each image in the data set's folder, where each has one of its own.
+  public let files: [String]?
 
   /// How many images there are.
   public var count: Int { labels.count }
@@ -27,9 +29,10 @@ public struct LabeledImages: Sendable, Equatable {
   /// Creates a set; throws `internal` when the numbers of pixels, labels, names and classes do not fit together.
   public init(
     name: String, channels: Int, height: Int, width: Int, classes: Int, classNames: [String]? = nil,
-    pixels: [UInt8], labels: [Int32]
+    pixels: [UInt8], labels: [Int32], files: [String]? = nil
   ) throws {
     guard channels > 0, height > 0, width > 0, classes > 0, classNames.map({ $0.count == classes }) ?? true,
+      files.map({ $0.count == labels.count }) ?? true,
       let size = Self.product([channels, height, width, labels.count]), pixels.count == size
     else {
       throw PBEError(
@@ -49,6 +52,7 @@ public struct LabeledImages: Sendable, Equatable {
     self.classNames = classNames
     self.pixels = pixels
     self.labels = labels
+    self.files = files
   }
 
   /// The CRC-32 of the pixels and then the labels (little-endian Int32), as eight hexadecimal digits. Takes time
@@ -77,7 +81,7 @@ public struct LabeledImages: Sendable, Equatable {
     for index in indices { chosen += pixels[index * imageSize..<(index + 1) * imageSize] }
     return try LabeledImages(
       name: name, channels: channels, height: height, width: width, classes: classes, classNames: classNames,
-      pixels: chosen, labels: indices.map { labels[$0] })
+      pixels: chosen, labels: indices.map { labels[$0] }, files: files.map { all in indices.map { all[$0] } })
   }
 
   /// The indices of `limit` images, ascending: the first ones of a fixed pseudo-random order, so that a part

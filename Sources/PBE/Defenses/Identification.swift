@@ -194,8 +194,12 @@ public struct Identification: Sendable {
       infected, after, labels, images: Array(labels.indices), usesConfidences: usesConfidences)
     seek(seeds.firm, among: everywhere)
     // Where poison is much of a label, the purified model disputes most of that, too, however well it knows its class. The
-    // firm seeds may have led to a part of the poison alone. Of a label that it has not seen it disputes all.
-    let begun = usesConfidences ? known.union(suspectedLabels(labels) { best[$0] > 0 }) : known
+    // firm seeds may have led to a part of the poison alone, and the rest shows many classes. Of a label that it has not seen it
+    // disputes all.
+    let led = suspectedLabels(labels) { best[$0] > 0 }.filter { label in
+      !after.areFew(to: labels.indices.filter { labels[$0] == label && seeds.all[$0] && best[$0] <= 0 })
+    }
+    let begun = usesConfidences ? known.union(led) : known
     let starts = [seeds.firm, labels.indices.map { seeds.all[$0] && begun.contains(labels[$0]) }]
     seek(starts[1], among: everywhere)
     if isFound() { return best }
@@ -247,6 +251,12 @@ struct Answers {
   let leads: [Float]
   /// The logarithm of the label's probability, at least -14.
   let confidences: [Float]
+  /// The square root of the ``diversity(_:)`` of all answers, which has half of their entropy.
+  private let few: Double
+
+  /// Whether the answers to some images are as few as those to a class that the model doesn't know: with less than half of the
+  /// entropy of its answers to all images. Images with a trigger look like anything.
+  func areFew(to images: [Int]) -> Bool { Self.diversity(images.map { classes[$0] }) < few }
 
   /// How many answers there would be if all were equally frequent: the exponential of their entropy.
   static func diversity(_ answers: [Int32]) -> Double {
@@ -283,5 +293,6 @@ struct Answers {
     self.margins = margins
     self.leads = leads
     self.confidences = confidences
+    few = Self.diversity(classes).squareRoot()
   }
 }

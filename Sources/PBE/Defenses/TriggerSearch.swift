@@ -55,15 +55,12 @@ final class TriggerSearch {
   }
 
   /// How many images of a group are of classes that the purified model doesn't know: they are most of their label, and its
-  /// answers to them are few, with less than half of the entropy of its answers to all images. Images with a trigger look
-  /// like anything.
+  /// answers to them are few.
   private func imagesOfUnknownClasses(_ group: [Bool]) -> Int {
-    let few = Answers.diversity(purified.classes).squareRoot()
     let found = Dictionary(grouping: zip(images, group).filter(\.1).map(\.0)) { labels[$0] }
     return found.reduce(0) { sum, found in
       let isMost = Double(found.value.count) >= Self.mostOfLabel * Double(labels.count { $0 == found.key })
-      return isMost && Answers.diversity(found.value.map { purified.classes[$0] }) < few
-        ? sum + found.value.count : sum
+      return isMost && purified.areFew(to: found.value) ? sum + found.value.count : sum
     }
   }
 }

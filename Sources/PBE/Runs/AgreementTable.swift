@@ -2,7 +2,8 @@ import Foundation
 import Kernels
 
 /// What PBE learned of each training image, as CSV: `index,label,agreement,kept,probability,suggested,answer`, and
-/// where the truth is known `poisoned`, and `cross` if there are cross images. The label is the training set's; low
+/// where the truth is known `poisoned`, and `cross` if there are cross images; last, where each image has a file of its own,
+/// `file`, in the data set's folder. The label is the training set's; low
 /// agreement means probably poisoned; `kept` lists the steps (from 0) that fine-tuned on the image with its label;
 /// `probability` and `suggested` are ``Identification``'s, and `answer` is the purified model's.
 public enum AgreementTable {
@@ -29,14 +30,17 @@ public enum AgreementTable {
     public var cross: Bool?
   }
 
-  /// Writes the table; `truth` is what each image is, where that is known. Throws `cannotCreate` or `inputOutput`.
+  /// Writes the table; `truth` is what each image is, where that is known, and `files` are the images' files. Throws
+  /// `cannotCreate` or `inputOutput`.
   public static func write(
-    _ outcome: PurificationOutcome, labels: [Int32], truth: [ImageRole]?, to path: String
+    _ outcome: PurificationOutcome, labels: [Int32], truth: [ImageRole]?, files: [String]? = nil,
+    to path: String
   ) throws {
     let roles: [(name: String, role: ImageRole)] =
       truth.map { [("poisoned", .poisoned)] + ($0.contains(.cross) ? [("cross", .cross)] : []) } ?? []
     var text =
-      "index,label,agreement,kept,probability,suggested,answer\(roles.map { ",\($0.name)" }.joined())\n"
+      "index,label,agreement,kept,probability,suggested,answer\(roles.map { ",\($0.name)" }.joined())"
+      + (files == nil ? "\n" : ",file\n")
     for (index, label) in labels.enumerated() {
       let kept = outcome.kept[index].map(String.init).joined(separator: " ")
       text += "\(index),\(label),\(outcome.agreement[index]),\(kept)"
@@ -45,6 +49,8 @@ public enum AgreementTable {
           ",\(Float(found.probabilities[index])),\(found.suggested[index] ? 1 : 0),\(found.answers[index])"
       }
       if let truth { for (_, role) in roles { text += truth[index] == role ? ",1" : ",0" } }
+      // A line for each image, whatever its file is called.
+      if let files { text += ",\(files[index].printable(limit: .max).csvField)" }
       text += "\n"
     }
     try AtomicFile.write(text, to: path)
@@ -55,8 +61,9 @@ public enum AgreementTable {
   public static func read(_ path: String) throws -> [Row] {
     let bytes = try InputFile.read(path, limit: 1 << 30, remedy: "check the path and the permissions")
     let lines = bytes.split(separator: UInt8(ascii: "\n"))
-    func cells(_ line: ArraySlice<UInt8>) -> [String] {
-      line.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false).map {
+    // The name of a file, which comes last, may have commas.
+    func cells(_ line: ArraySlice<UInt8>, most: Int = .max) -> [String] {
+      line.split(separator: UInt8(ascii: ","), maxSplits: most - 1, omittingEmptySubsequences: false).map {
         String(decoding: $0, as: UTF8.self)
       }
     }
@@ -73,7 +80,7 @@ public enum AgreementTable {
       columns.firstIndex(of: $0)
     }
     return try lines.dropFirst().enumerated().map { number, line in
-      let cells = cells(line)
+      let cells = cells(line, most: columns.last == "file" ? columns.count : .max)
       func numbers<Value: LosslessStringConvertible>(_ at: Int?, _ isValid: (Value) -> Bool) throws -> Value?
       {
         guard let at else { return nil }

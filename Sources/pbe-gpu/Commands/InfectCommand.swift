@@ -96,7 +96,11 @@ struct InfectCommand: ParsableCommand {
     try VictimTraining.checkKeepsPoison(output)
     var paths = RunFiles(output, record: "infect.json")
     let (backend, log) = try common.open(resuming: resume ? paths.checkpoint : nil)
-    if attack.attack != nil { try data.refusePoisoned("leave --attack away") }
+    if let file = attack.attack {
+      try data.refusePoisoned("leave --attack away")
+      // What is changed of it would be lost with the original.
+      if attack.isAdjusted { try Output.check(file, isNot: "\(output)/attack.json") }
+    }
     let isPoisoned = try attack.attack == nil && data.poisonedAttack() != nil
     if isPoisoned, attack.isAdjusted {
       throw PBEError(

@@ -78,8 +78,8 @@ struct PoisonCommand: ParsableCommand {
     } else {
       let cross = result.cross > 0 ? ", \(result.cross) cross images" : ""
       try Output.line(
-        "\(result.images) training images, \(result.poisoned) poisoned\(cross): --data \(output) "
-          + record.options)
+        "\(result.images) training images, \(result.poisoned) poisoned\(cross): "
+          + ShellText.command(["--data", output]) + " " + record.options)
     }
   }
 

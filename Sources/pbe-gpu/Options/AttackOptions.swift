@@ -6,7 +6,7 @@ import PBE
 struct AttackOptions: ParsableArguments {
   @Option(
     help:
-      "The attack: \(Attacks.names.joined(separator: ", ")), a JSON file, whose name ends in .json (docs/attacks.md), or, for infect, none. Required, but not for data that poison wrote."
+      "The attack: \(Attacks.names.joined(separator: ", ")), a JSON file, whose name ends in .json (docs/attacks.md), or, for infect, none. Required, but not by infect with data that poison wrote."
   )
   var attack: String?
 
@@ -43,7 +43,8 @@ struct AttackOptions: ParsableArguments {
   func load(seed: UInt64) throws -> AttackFile? {
     guard let attack else {
       throw PBEError(
-        .usage, "the attack is missing", at: "--attack", remedy: "name one, or none; see docs/attacks.md")
+        .usage, "the attack is missing", at: "--attack",
+        remedy: "name one (docs/attacks.md); infect also takes none")
     }
     if attack == "none" {
       guard !isAdjusted else {

@@ -36,6 +36,7 @@ struct CommonOptions: ParsableArguments {
       Terminal.shared.progress("tuning \(what)", share)
     }
     Terminal.shared.clear()
+    try Interruption.check("run the command again")
     let precision = backend.device.precision
     let products = precision == .fp32 ? "" : ", products in \(precision.rawValue)"
     log.info("device: \(backend.device.identifier), \(backend.device.name)\(products)")
@@ -181,7 +182,9 @@ struct ModelOptions: ParsableArguments {
         .usage,
         "the model takes images of \(network.channels)x\(network.height)x\(network.imageWidth), but \(images.name) has "
           + "\(images.channels)x\(images.height)x\(images.width)", at: model,
-        remedy: "check that model and data set belong together")
+        remedy:
+          "check that model and data set belong together; --image-size and --grey say how folders of images are read"
+      )
     }
     return file
   }

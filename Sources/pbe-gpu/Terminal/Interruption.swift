@@ -12,12 +12,9 @@ enum Interruption {
   static func watch() {
     // Also makes sure that the flag exists before a signal handler touches it.
     requested.store(false, ordering: .relaxed)
-    for number in [SIGINT, SIGTERM, SIGUSR1] {
-      var action = sigaction()
-      action.__sigaction_handler.sa_handler = { _ in requested.store(true, ordering: .relaxed) }
-      action.sa_flags = number == SIGUSR1 ? 0 : Int32(bitPattern: UInt32(SA_RESETHAND))
-      sigaction(number, &action, nil)
-    }
+    catchSignal(SIGINT, flags: UInt32(SA_RESETHAND))
+    catchSignal(SIGTERM, flags: UInt32(SA_RESETHAND))
+    catchSignal(SIGUSR1)
     // A parent may have started the program with these signals blocked (libdispatch's threads do).
     var signals = sigset_t()
     sigemptyset(&signals)
@@ -28,8 +25,19 @@ enum Interruption {
     signal(SIGXFSZ, SIG_IGN)
   }
 
-  /// Whether a signal has come.
-  static var isRequested: Bool { requested.load(ordering: .relaxed) }
+  /// Whether a signal has come. Looks after the handler of SIGUSR1: LLVM, which OpenCL drivers load, puts one in its place that
+  /// does nothing, once. Those of the other signals it calls after its own.
+  static var isRequested: Bool {
+    catchSignal(SIGUSR1)
+    return requested.load(ordering: .relaxed)
+  }
+
+  private static func catchSignal(_ number: Int32, flags: UInt32 = 0) {
+    var action = sigaction()
+    action.__sigaction_handler.sa_handler = { _ in requested.store(true, ordering: .relaxed) }
+    action.sa_flags = Int32(bitPattern: flags)
+    sigaction(number, &action, nil)
+  }
 
   /// Throws `interrupted` when a signal has come; `remedy` says what is left and how to go on.
   static func check(_ remedy: String) throws {

@@ -41,6 +41,8 @@ import Testing
     #expect(train.classNames == ["B", "b c", "é"])
     #expect(train.labels == [0, 1, 1, 2])
     #expect(Self.values(train) == [5, 1, 2, 7])
+    #expect(train.files == ["train/B/x.ppm", "train/b c/10.png", "train/b c/2.PNG", "train/é/1.png"])
+    #expect(try train.subset([3, 0]).files == ["train/é/1.png", "train/B/x.ppm"])
     #expect((train.channels, train.height, train.width) == (3, 32, 32))
     let test = try Self.load(scratch, .test)
     #expect(test.classNames == train.classNames)

@@ -156,17 +156,31 @@ struct IdentificationTests {
     #expect(try #require(report.tpr) > 0.98 && (try #require(report.fpr)) < 0.005)
   }
 
-  /// An image of a class that the purified model doesn't know may seem to carry the trigger, too. The search for the rest doesn't
-  /// begin with all of that class, which would lead it astray.
-  @Test func strayOfAnUnknownClass() throws {
+  /// An image of a class of which the purified model disputes most may seem to carry the trigger, too. The search for the rest
+  /// doesn't begin with all of that class, which would lead it astray.
+  @Test func strayOfADisputedClass() throws {
     var made = Made(copying: Made(partKnown: 12, poisoned: 2000), withoutClass: 1)
-    let ofUnknown = made.labels.indices.filter { made.labels[$0] == 1 }
-    // The firm seeds don't begin with that class either.
-    for image in ofUnknown { for other in 0..<5 { made.purified[5 * image + other] *= 0.2 } }
-    made.infected.features[7 * ofUnknown[0] + 6] += 12
+    let ofClass = made.labels.indices.filter { made.labels[$0] == 1 }
+    for image in ofClass {
+      // Any other class, and not firmly.
+      for other in 0..<5 { made.purified[5 * image + other] = other == 1 ? -8 : 0.2 * made.noise() }
+    }
+    made.infected.features[7 * ofClass[0] + 6] += 12
     let found = made.found
-    #expect(ofUnknown.filter { found.suggested[$0] } == [ofUnknown[0]])
+    #expect(ofClass.filter { found.suggested[$0] } == [ofClass[0]])
     #expect(try #require(found.report(made.roles).tpr) > 0.98)
+  }
+
+  /// Nor with a class that it doesn't know, though the attacker gave that label, too: what is left of it shows one class.
+  @Test func unknownClassOfAnAttackedLabel() throws {
+    let all = Made(count: 20_000, poisoned: 4000, seed: 3, feature: 8, clean: 1600) { ($0 + 1) % 5 }
+    var made = Made(copying: all, withoutClass: 2)
+    // It looks a little like the trigger.
+    for image in made.labels.indices where made.labels[image] == 2 && !made.truth[image] {
+      made.infected.features[7 * image + 6] += 4
+    }
+    let report = made.found.report(made.roles)
+    #expect(try #require(report.tpr) > 0.98 && (try #require(report.fpr)) < 0.005)
   }
 
   /// A trigger that the infected model's features don't show is not made up from what is disputed.

@@ -400,6 +400,15 @@ import Testing
         #expect(rows.map(\.poisoned) == truth?.isPoisoned ?? [nil, nil, nil])
         #expect(rows.map(\.cross) == (truth == truths[1] ? [false, false, true] : [nil, nil, nil]))
       }
+      // Names of files come last, with whatever is in them.
+      let files = ["a/1.png", "a/\u{FC}, \"2\"\n.png", "b/3.png"]
+      for truth in truths {
+        try AgreementTable.write(outcome, labels: [0, 1, 0], truth: truth, files: files, to: path)
+        let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+        #expect(lines.count == 4 && lines[0].hasSuffix(",file") && lines[3].hasSuffix(",b/3.png"))
+        #expect(lines[2].contains(",\"a/\u{FC}, \"\"2\"\""))
+        #expect(try AgreementTable.read(path).map(\.poisoned) == truth?.isPoisoned ?? [nil, nil, nil])
+      }
       // Without features all are suggested that the infected model answers as labelled and the purified one does not.
       outcome.identification = Identification(
         Identification.Infected(logits: logits, features: logits, channels: 2, places: 1),

@@ -303,7 +303,7 @@ struct SweepFileTests {
       let values = try folder.values(.finished)
       try FileManager.default.removeItem(atPath: folder.path)
       #expect(try folder.state == .recorded)
-      #expect(try folder.values(.recorded) == values && values["metrics.acc"] == "0.85")
+      #expect(try folder.values(.recorded) == values && values["metrics.acc"]?.text == "0.85")
       let results = try SweepResults(file, output: output, records: records)
       #expect(results.rows[0].state == .recorded && results.markdown.contains("| 85.00 |"))
       var other = file.cells[0]

@@ -65,6 +65,32 @@ public struct SweepCell: Sendable, Equatable {
   }
 }
 
+/// A number, text or truth value of a cell's record.
+public struct SweepValue: Sendable, Equatable, Encodable {
+  enum Kind: Sendable { case number, flag, text }
+
+  let kind: Kind
+  /// As it was printed.
+  public let text: String
+
+  /// In JSON it is what it was in the record.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    switch kind {
+    case .flag: try container.encode(text == "true")
+    case .text: try container.encode(text)
+    case .number:
+      if let number = Int(text) {
+        try container.encode(number)
+      } else if let number = Double(text), number.isFinite {
+        try container.encode(number)
+      } else {
+        try container.encode(text)
+      }
+    }
+  }
+}
+
 /// What `cell.json` in a cell's folder says about its last run.
 public struct SweepCellRecord: Codable, Sendable {
   /// The command.
@@ -75,13 +101,19 @@ public struct SweepCellRecord: Codable, Sendable {
   public var status: Int32?
   /// What went wrong, if anything.
   public var error: String?
+  /// The command's arguments, with the variables' values.
+  public var arguments: [String]?
 
   /// Creates a record.
-  public init(command: String, options: [String: SweepOption], status: Int32? = nil, error: String? = nil) {
+  public init(
+    command: String, options: [String: SweepOption], status: Int32? = nil, error: String? = nil,
+    arguments: [String]? = nil
+  ) {
     self.command = command
     self.options = options
     self.status = status
     self.error = error
+    self.arguments = arguments
   }
 }
 
@@ -114,6 +146,8 @@ public struct SweepCellFolder: Sendable {
   public let path: String
   /// Where the cell's record is kept for good, also without its folder; `nil` for nowhere.
   public let keptPath: String?
+  /// The command's arguments now, with the variables' values.
+  public var arguments: [String]?
   /// Folders of this machine by their absolute paths, and what stands for them in records that are kept.
   public var places: [String: String] = [:]
 
@@ -178,6 +212,14 @@ public struct SweepCellFolder: Sendable {
     return true
   }
 
+  /// The arguments that the last run had and that are others now, since variables have other values; empty where nobody knows.
+  public var otherArguments: [String] {
+    get throws {
+      guard let then = try record?.arguments, let arguments else { return [] }
+      return then.filter { !arguments.contains($0) }
+    }
+  }
+
   private func fits(_ record: SweepCellRecord) -> Bool {
     record.command == cell.command && record.options == cell.options
   }
@@ -201,7 +243,7 @@ public struct SweepCellFolder: Sendable {
 
   /// The numbers, texts and truth values of the command's record by path, `metrics.acc`; empty where there is none.
   /// Throws `badData` for a record that is no JSON.
-  func values(_ state: State) throws -> [String: String] {
+  func values(_ state: State) throws -> [String: SweepValue] {
     let path: String
     switch state {
     case .finished: path = recordPath
@@ -211,12 +253,13 @@ public struct SweepCellFolder: Sendable {
     // Some commands have none.
     guard InputFile.exists(path) else { return [:] }
     let bytes = try InputFile.read(path, limit: 1 << 28, remedy: Self.remedy)
-    var result: [String: String] = [:]
+    var result: [String: SweepValue] = [:]
     func walk(_ value: StrictJSON, _ path: String) {
       switch value {
-      case .bool(let flag): result[path] = "\(flag)"
-      case .integer(let number): result[path] = "\(number)"
-      case .otherNumber(let text), .string(let text): result[path] = text
+      case .bool(let flag): result[path] = SweepValue(kind: .flag, text: "\(flag)")
+      case .integer(let number): result[path] = SweepValue(kind: .number, text: "\(number)")
+      case .otherNumber(let text): result[path] = SweepValue(kind: .number, text: text)
+      case .string(let text): result[path] = SweepValue(kind: .text, text: text)
       case .object(let members):
         for (name, value) in members { walk(value, path.isEmpty ? name : "\(path).\(name)") }
       case .null, .array: break
@@ -285,7 +328,8 @@ public struct SweepCellFolder: Sendable {
   public func write(status: Int32?, error: String? = nil) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    let record = SweepCellRecord(command: cell.command, options: cell.options, status: status, error: error)
+    let record = SweepCellRecord(
+      command: cell.command, options: cell.options, status: status, error: error, arguments: arguments)
     try AtomicFile.write(Array(try encoder.encode(record)) + [0x0a], to: statePath)
   }
 }

@@ -11,11 +11,11 @@ public struct SweepResults {
     /// How far it is.
     public let state: SweepCellFolder.State
     /// The record's numbers, texts and truth values by path, `metrics.acc`; empty unless it is done.
-    public let values: [String: String]
+    public let values: [String: SweepValue]
     /// What went wrong, if anything.
     public let error: String?
 
-    func number(_ key: String) -> Double? { values[key].flatMap(Double.init) }
+    func number(_ key: String) -> Double? { values[key].flatMap { Double($0.text) } }
 
     /// Where the records of the commands have the rates of the model that a cell ends with.
     fileprivate static let ratePaths = ["after.", "metrics.", "model.findings.", ""]
@@ -50,7 +50,7 @@ public struct SweepResults {
     let header = ["cell", "state"] + file.axes.map { "axis.\($0)" } + keys
     let lines = rows.map { row in
       [row.cell.name, row.state.rawValue] + file.axes.map { row.cell.labels[$0] ?? "" }
-        + keys.map { row.values[$0] ?? "" }
+        + keys.map { row.values[$0]?.text ?? "" }
     }
     return ([header] + lines).map { $0.map(\.csvField).joined(separator: ",") + "\n" }.joined()
   }
@@ -100,7 +100,7 @@ public struct SweepResults {
       var note = axes.filter { !varying.contains($0) }
         .map { "\($0) \(rows.first?.cell.labels[$0] ?? "")" }
       for key in ["device", "precision", "version"] {
-        let values = Set(finished.compactMap { $0.values[key] }).sorted()
+        let values = Set(finished.compactMap { $0.values[key]?.text }).sorted()
         if !values.isEmpty { note.append("\(key) \(values.joined(separator: " and "))") }
       }
       if columns.contains(where: { $0.title == Self.differenceTitle }) {

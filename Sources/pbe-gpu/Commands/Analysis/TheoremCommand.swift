@@ -47,6 +47,15 @@ struct TheoremCommand: ParsableCommand {
   @Option(help: "Use only so many test images.")
   var testLimit: Int?
 
+  @Option(help: "gtsrb, folder: scale images to so many rows and columns. Default: 32.")
+  var imageSize: Int?
+
+  @Option(help: "folder without train and test: the share of each class that is the test set. Default: 0.2.")
+  var testFraction: Double?
+
+  @Flag(help: "folder: read the images as grey.")
+  var grey = false
+
   @Option(help: "The deep model's network, if its file doesn't record it.")
   var architecture: Architecture?
 
@@ -81,11 +90,12 @@ struct TheoremCommand: ParsableCommand {
     }
     guard benign == nil || model != nil else { throw ValidationError("--benign goes with --model") }
     let isDeepOption =
-      testLimit != nil || architecture != nil || options.isGiven || common.device != "auto"
+      testLimit != nil || imageSize != nil || testFraction != nil || grey || architecture != nil
+      || options.isGiven || common.device != "auto"
       || common.products.precision != nil
     guard model != nil || !isDeepOption else {
       throw ValidationError(
-        "--test-limit, --architecture, --device, --precision and options of adversarial examples go with --model"
+        "--test-limit, --image-size, --test-fraction, --grey, --architecture, --device, --precision and options of adversarial examples go with --model"
       )
     }
     guard model == nil || competitors == nil && classes == nil else {
@@ -162,6 +172,9 @@ struct TheoremCommand: ParsableCommand {
     let (backend, _) = try common.open()
     var place = ["--data=\(data)", "--dataset=\(dataset.rawValue)"]
     if let testLimit { place.append("--test-limit=\(testLimit)") }
+    if let imageSize { place.append("--image-size=\(imageSize)") }
+    if let testFraction { place.append("--test-fraction=\(testFraction)") }
+    if grey { place.append("--grey") }
     let test = try DataOptions.parse(place).test()
     let network = try ModelOptions.parse(
       (architecture.map { ["--architecture=\($0.rawValue)"] } ?? []) + ["--", model])

@@ -211,7 +211,8 @@ struct EraseCommand: ParsableCommand {
     record.steps = outcome.steps
     record.identification = outcome.identification?.report(truth?.roles)
     try AgreementTable.write(
-      outcome, labels: labels, truth: truth?.roles, to: "\(output)/\(AgreementTable.name)")
+      outcome, labels: labels, truth: truth?.roles, files: set.images.files,
+      to: "\(output)/\(AgreementTable.name)")
     return outcome.agreement
   }
 

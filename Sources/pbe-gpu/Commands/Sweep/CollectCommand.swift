@@ -37,7 +37,7 @@ struct CollectCommand: ParsableCommand {
   private struct Record: Encodable {
     struct Cell: Encodable {
       var name: String, step: String?, state: SweepCellFolder.State, labels: [String: String]
-      var error: String?, values: [String: String]
+      var error: String?, values: [String: SweepValue]
     }
     var sweep: String, cells: [Cell]
   }

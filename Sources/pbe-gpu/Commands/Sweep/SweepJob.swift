@@ -71,7 +71,12 @@ struct SweepJob: Sendable {
   private func isSettled(_ log: Logger, _ place: String) throws -> Bool {
     switch try folder.state {
     case .finished:
-      log.info("\(place): is finished")
+      let others = try folder.otherArguments
+      let note =
+        others.isEmpty
+        ? ""
+        : ", with other values of variables (\(ShellText.command(others))): to run it anew delete its folder"
+      log.info("\(place): is finished\(note)")
       return true
     case .recorded where !remakes:
       log.info("\(place): is finished, and its record kept")
