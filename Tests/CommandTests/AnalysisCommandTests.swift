@@ -189,6 +189,19 @@ extension CommandTests {
       ).json()
       let rows = try #require((deep["deep"] as? [String: Any])?["rows"] as? [[String: Any]])
       #expect(rows.count == 4 && folder.text("q.svg").contains("deep model"))
+      // Of a folder of images, with the options that poison prints for a shell.
+      let line = try Program.succeed(
+        ["poison"] + victim.data + [
+          "--attack", "badnet", "--format", "png", "--output", folder["set"], "--device", "cpu",
+        ]
+      ).output
+      #expect(line.contains("--data '\(folder["set"])' --dataset folder --grey --image-size 28"), "\(line)")
+      let pictures = ["--data", folder["set"], "--dataset", "folder", "--grey", "--image-size", "28"]
+      let again = try Program.succeed(
+        ["theorem", "--model", victim.model, "--attack", victim.attack, "--json"] + pictures + quick
+      ).json()
+      #expect(((again["deep"] as? [String: Any])?["rows"] as? [Any])?.count == 4)
+      try Program.fail(64, ["--grey"], ["theorem", "--grey"])
     }
   }
 }

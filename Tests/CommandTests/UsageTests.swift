@@ -153,6 +153,17 @@ extension CommandTests {
       #expect(victim.folder.bytes("infected/model.safetensors") == before)
     }
 
+    /// Nor is the attack's file that a run reads and changes.
+    @Test func theAttackIsNotOverwritten() throws {
+      let before = victim.folder.bytes("infected/attack.json")
+      try Program.fail(
+        64, ["overwrite"],
+        Victim.infect(victim.folder) + [
+          "--attack", victim.attack, "--target", "4", "--output", victim.folder["infected"],
+        ])
+      #expect(victim.folder.bytes("infected/attack.json") == before)
+    }
+
     @Test func outputThatCannotBe() throws {
       let file = try folder.write("file", "")
       for path in [file, "\(file)/below", "/proc/nothing"] {

@@ -14,11 +14,7 @@ enum DatasetFolder {
   static func find(
     _ dataset: String, in folder: String, subfolders: [String], markers: [String], remedy: String
   ) throws -> String {
-    guard InputFile.isFolder(folder) else {
-      throw PBEError(
-        .missingInput, InputFile.exists(folder) ? "this is no folder" : "there is no such folder", at: folder,
-        remedy: remedy)
-    }
+    try InputFile.checkFolder(folder, remedy: remedy)
     for name in subfolders {
       let candidate = join(folder, name)
       if markers.contains(where: { InputFile.exists(join(candidate, $0)) }) { return candidate }

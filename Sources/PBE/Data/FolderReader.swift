@@ -16,12 +16,7 @@ enum FolderReader {
   static func load(
     directory: String, split: DatasetKind.Split, options: DatasetOptions, name: String
   ) throws -> LabeledImages {
-    guard InputFile.isFolder(directory) else {
-      throw PBEError(
-        .missingInput, InputFile.exists(directory) ? "this is no folder" : "there is no such folder",
-        at: directory,
-        remedy: remedy)
-    }
+    try InputFile.checkFolder(directory, remedy: remedy)
     let (classes, files) = try files(directory, split, options)
     let entries = files.enumerated().flatMap { label, paths in paths.map { (path: $0, label: Int32(label)) } }
     guard !entries.isEmpty else {

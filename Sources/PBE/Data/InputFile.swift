@@ -17,6 +17,15 @@ public enum InputFile {
     return info.st_mode & S_IFMT == S_IFDIR
   }
 
+  /// Throws `missingInput` where no folder is at `path`.
+  static func checkFolder(_ path: String, remedy: String) throws {
+    guard isFolder(path) else {
+      throw PBEError(
+        .missingInput, exists(path) ? "this is no folder" : "there is no such folder", at: path,
+        remedy: remedy)
+    }
+  }
+
   /// True if something has this name, be it a link that leads nowhere or a file that can't be looked at.
   public static func isNamed(_ path: String) -> Bool {
     var info = stat()

@@ -132,7 +132,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   ) throws -> Identification {
     let margins = Answers(assessment.infected.logits, labels: labels).margins
     let splits = without.contains(.holdout) ? [] : LabelSplit.all(assessment.infected, labels)
-    if !LabelSplit.canBeSought(assessment.infected, labels) {
+    if splits.isEmpty, !LabelSplit.canBeSought(assessment.infected, labels) {
       session.observer.log(
         "no label has the \(LabelSplit.fewestImages(assessment.infected)) images, six for each of the network's features, "
           + "that it takes to see two groups in them: a trigger that most images of a label carry may be missed"

@@ -37,11 +37,7 @@ struct RunFolder: Sendable {
   /// nothing in it can be read as part of a run.
   init(_ path: String, version: String) throws {
     let remedy = "name a folder that infect, erase or inspect wrote"
-    guard InputFile.isFolder(path) else {
-      throw PBEError(
-        .missingInput, InputFile.exists(path) ? "this is no folder" : "there is no such folder", at: path,
-        remedy: remedy)
-    }
+    try InputFile.checkFolder(path, remedy: remedy)
     self.path = path
     readRecord()
     readCheckpoint()

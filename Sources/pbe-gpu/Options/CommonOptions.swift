@@ -53,6 +53,22 @@ struct PrecisionOption: ParsableArguments {
   var precision: Precision?
 }
 
+/// How data sets are read whose files leave it open.
+struct PictureOptions: ParsableArguments {
+  @Option(help: "gtsrb, folder: scale images to so many rows and columns. Default: 32.")
+  var imageSize: Int?
+
+  @Option(help: "folder without train and test: the share of each class that is the test set. Default: 0.2.")
+  var testFraction: Double?
+
+  @Flag(help: "folder: read the images as grey.")
+  var grey = false
+
+  var options: DatasetOptions {
+    DatasetOptions(imageSize: imageSize, testFraction: testFraction, isGrey: grey)
+  }
+}
+
 /// Which data set, and how much of it.
 struct DataOptions: ParsableArguments {
   @Option(help: "The folder that holds data_batch_1.bin, Final_Training, the idx files or folders of images.")
@@ -67,14 +83,7 @@ struct DataOptions: ParsableArguments {
   @Option(help: "Use only so many test images, chosen once and for all.")
   var testLimit: Int?
 
-  @Option(help: "gtsrb, folder: scale images to so many rows and columns. Default: 32.")
-  var imageSize: Int?
-
-  @Option(help: "folder without train and test: the share of each class that is the test set. Default: 0.2.")
-  var testFraction: Double?
-
-  @Flag(help: "folder: read the images as grey.")
-  var grey = false
+  @OptionGroup var pictures: PictureOptions
 
   func validate() throws {
     for (name, value) in [("--limit", limit), ("--test-limit", testLimit)] {
@@ -107,7 +116,7 @@ struct DataOptions: ParsableArguments {
   func load(_ split: DatasetKind.Split, in folder: String) throws -> LabeledImages {
     try dataset.load(
       directory: folder, split: split,
-      options: DatasetOptions(imageSize: imageSize, testFraction: testFraction, isGrey: grey))
+      options: pictures.options)
   }
 
   /// Mirrored images keep their class only where nothing is written on them.

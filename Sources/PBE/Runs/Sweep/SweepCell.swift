@@ -67,27 +67,30 @@ public struct SweepCell: Sendable, Equatable {
 
 /// A number, text or truth value of a cell's record.
 public struct SweepValue: Sendable, Equatable, Encodable {
-  enum Kind: Sendable { case number, flag, text }
-
-  let kind: Kind
   /// As it was printed.
   public let text: String
+  private let isText: Bool
+
+  /// `nil` for other JSON.
+  init?(_ json: StrictJSON) {
+    switch json {
+    case .bool(let flag): (text, isText) = ("\(flag)", false)
+    case .integer(let number): (text, isText) = ("\(number)", false)
+    case .otherNumber(let number): (text, isText) = (number, false)
+    case .string(let string): (text, isText) = (string, true)
+    case .null, .array, .object: return nil
+    }
+  }
 
   /// In JSON it is what it was in the record.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
-    switch kind {
-    case .flag: try container.encode(text == "true")
-    case .text: try container.encode(text)
-    case .number:
-      if let number = Int(text) {
-        try container.encode(number)
-      } else if let number = Double(text), number.isFinite {
-        try container.encode(number)
-      } else {
-        try container.encode(text)
-      }
-    }
+    if isText { return try container.encode(text) }
+    if let flag = Bool(text) { return try container.encode(flag) }
+    if let number = Int(text) { return try container.encode(number) }
+    // JSON has larger numbers than `Double`, whose infinity it has no text for.
+    guard let number = Double(text), number.isFinite else { return try container.encode(text) }
+    try container.encode(number)
   }
 }
 
@@ -146,8 +149,6 @@ public struct SweepCellFolder: Sendable {
   public let path: String
   /// Where the cell's record is kept for good, also without its folder; `nil` for nowhere.
   public let keptPath: String?
-  /// The command's arguments now, with the variables' values.
-  public var arguments: [String]?
   /// Folders of this machine by their absolute paths, and what stands for them in records that are kept.
   public var places: [String: String] = [:]
 
@@ -212,12 +213,9 @@ public struct SweepCellFolder: Sendable {
     return true
   }
 
-  /// The arguments that the last run had and that are others now, since variables have other values; empty where nobody knows.
-  public var otherArguments: [String] {
-    get throws {
-      guard let then = try record?.arguments, let arguments else { return [] }
-      return then.filter { !arguments.contains($0) }
-    }
+  /// The last run's arguments that are not among those of now, since variables have other values; empty where nobody knows.
+  public func otherArguments(than arguments: [String]) throws -> [String] {
+    try record?.arguments?.filter { !arguments.contains($0) } ?? []
   }
 
   private func fits(_ record: SweepCellRecord) -> Bool {
@@ -256,13 +254,9 @@ public struct SweepCellFolder: Sendable {
     var result: [String: SweepValue] = [:]
     func walk(_ value: StrictJSON, _ path: String) {
       switch value {
-      case .bool(let flag): result[path] = SweepValue(kind: .flag, text: "\(flag)")
-      case .integer(let number): result[path] = SweepValue(kind: .number, text: "\(number)")
-      case .otherNumber(let text): result[path] = SweepValue(kind: .number, text: text)
-      case .string(let text): result[path] = SweepValue(kind: .text, text: text)
       case .object(let members):
         for (name, value) in members { walk(value, path.isEmpty ? name : "\(path).\(name)") }
-      case .null, .array: break
+      default: result[path] = SweepValue(value)
       }
     }
     let json = try StrictJSON.parse(bytes[...], place: path)
@@ -324,8 +318,8 @@ public struct SweepCellFolder: Sendable {
     }
   }
 
-  /// Writes `cell.json`. Throws as ``AtomicFile`` does.
-  public func write(status: Int32?, error: String? = nil) throws {
+  /// Writes `cell.json`; `arguments` are the command's, with the variables' values. Throws as ``AtomicFile`` does.
+  public func write(status: Int32?, error: String? = nil, arguments: [String]? = nil) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     let record = SweepCellRecord(

@@ -47,14 +47,7 @@ struct TheoremCommand: ParsableCommand {
   @Option(help: "Use only so many test images.")
   var testLimit: Int?
 
-  @Option(help: "gtsrb, folder: scale images to so many rows and columns. Default: 32.")
-  var imageSize: Int?
-
-  @Option(help: "folder without train and test: the share of each class that is the test set. Default: 0.2.")
-  var testFraction: Double?
-
-  @Flag(help: "folder: read the images as grey.")
-  var grey = false
+  @OptionGroup var pictures: PictureOptions
 
   @Option(help: "The deep model's network, if its file doesn't record it.")
   var architecture: Architecture?
@@ -90,7 +83,7 @@ struct TheoremCommand: ParsableCommand {
     }
     guard benign == nil || model != nil else { throw ValidationError("--benign goes with --model") }
     let isDeepOption =
-      testLimit != nil || imageSize != nil || testFraction != nil || grey || architecture != nil
+      testLimit != nil || pictures.options != DatasetOptions() || architecture != nil
       || options.isGiven || common.device != "auto"
       || common.products.precision != nil
     guard model != nil || !isDeepOption else {
@@ -170,12 +163,8 @@ struct TheoremCommand: ParsableCommand {
   private func measureDeep(_ record: inout Record) throws {
     guard let model, let attack, let data, let dataset else { return }
     let (backend, _) = try common.open()
-    var place = ["--data=\(data)", "--dataset=\(dataset.rawValue)"]
-    if let testLimit { place.append("--test-limit=\(testLimit)") }
-    if let imageSize { place.append("--image-size=\(imageSize)") }
-    if let testFraction { place.append("--test-fraction=\(testFraction)") }
-    if grey { place.append("--grey") }
-    let test = try DataOptions.parse(place).test()
+    let all = try dataset.load(directory: data, split: .test, options: pictures.options)
+    let test = try testLimit.map { try all.limited(to: $0) } ?? all
     let network = try ModelOptions.parse(
       (architecture.map { ["--architecture=\($0.rawValue)"] } ?? []) + ["--", model])
     let subject = try LoadedModel(network, model, for: test, on: backend)

@@ -46,9 +46,10 @@ struct SweepJob: Sendable {
     log.info(
       "\(place): \(isAnew ? "starting anew, with other options than before" : isNew ? "starting" : "going on")"
     )
-    try folder.write(status: nil)
+    try folder.write(status: nil, arguments: arguments)
     let failure = try withExtendedLifetime(lock) { try runChild(log, place, on: slot, lock) }
-    try folder.write(status: failure.map(\.status) ?? 0, error: failure?.error.description)
+    try folder.write(
+      status: failure.map(\.status) ?? 0, error: failure?.error.description, arguments: arguments)
     if let failure { throw failure.error }
     log.info("\(place): finished")
   }
@@ -71,7 +72,7 @@ struct SweepJob: Sendable {
   private func isSettled(_ log: Logger, _ place: String) throws -> Bool {
     switch try folder.state {
     case .finished:
-      let others = try folder.otherArguments
+      let others = try folder.otherArguments(than: arguments)
       let note =
         others.isEmpty
         ? ""

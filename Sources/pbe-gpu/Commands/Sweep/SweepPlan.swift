@@ -73,7 +73,6 @@ struct SweepPlan {
         return value
       }
       job.folder.places = places
-      job.folder.arguments = job.arguments
       return job
     }
     let places = Dictionary(uniqueKeysWithValues: cells.enumerated().map { ($1, $0) })
