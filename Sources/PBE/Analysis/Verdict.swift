@@ -66,7 +66,7 @@ public struct Verdict: Sendable, Codable {
     if !isEnough {
       notes.append(
         "only \(found.matrix.wrongAnswers) of \(found.matrix.images) answers are wrong, and a verdict takes \(calibration.leastWrong): "
-          + "inspect more --images; a model that adversarial examples hardly mislead may have been made so, to hide"
+          + "inspect more --images where there are more; a model that adversarial examples hardly mislead may have been made so, to hide"
       )
     }
     if record.images < 500 {

@@ -15,6 +15,8 @@ public struct AttackFile: Sendable {
   public var poisonSeed: UInt64
   /// What `poison` did to the training set beside the file: its images carry their triggers already.
   public var record: PoisonRecord?
+  /// The file that it was read from; `nil` for one that was named.
+  public private(set) var path: String?
 
   /// Creates an attack.
   public init(
@@ -49,6 +51,7 @@ public struct AttackFile: Sendable {
       try InputFile.read(
         path, limit: PoisonRecord.largestFile, remedy: "name a JSON file; see docs/attacks.md"))
     var file = try decode(data, parameters, at: path)
+    file.path = path
     file.attack = file.attack.resolvingPaths(
       from: URL(fileURLWithPath: path).deletingLastPathComponent().path)
     return file
@@ -220,17 +223,28 @@ public struct AttackFile: Sendable {
 
   /// Throws `badData` when the target is not one of the classes.
   public func check(classes: Int) throws {
-    if mode == .allToOne, target >= classes {
+    guard mode == .allToOne, target >= classes else { return }
+    try locating {
       throw PBEError(
         .badData, "target label \(target) is out of range: the data set has classes 0 to \(classes - 1)",
         at: "attack, target", remedy: "choose a target below \(classes)")
     }
   }
 
+  /// Says of errors in the attack in which file it is.
+  func locating<Result>(_ body: () throws -> Result) throws -> Result {
+    do { return try body() } catch let error as PBEError {
+      guard let path, let place = error.place, place.hasPrefix("attack") else { throw error }
+      throw PBEError(error.kind, error.what, at: "\(path): \(place)", remedy: error.remedy)
+    }
+  }
+
   /// The trigger for images of a data set, on a device. Throws `badData` when it doesn't fit them.
   public func makeTrigger(for images: LabeledImages, on backend: any Backend) throws -> any Trigger {
-    try attack.makeTrigger(
-      image: Shape(1, images.channels, images.height, images.width), seed: poisonSeed, on: backend)
+    try locating {
+      try attack.makeTrigger(
+        image: Shape(1, images.channels, images.height, images.width), seed: poisonSeed, on: backend)
+    }
   }
 
   /// Whether an image of class `label` counts for the attack success rate: with one target, its own class does not.

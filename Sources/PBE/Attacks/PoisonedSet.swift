@@ -26,6 +26,10 @@ public struct PoisonedSet: Sendable, Equatable {
 
   /// Poisons `images` by `attack`. Throws `badData` when there are not enough images for it.
   public init(_ images: LabeledImages, _ attack: AttackFile) throws {
+    self = try attack.locating { try Self.choosing(images, attack) }
+  }
+
+  private static func choosing(_ images: LabeledImages, _ attack: AttackFile) throws -> PoisonedSet {
     let keepsLabels = attack.attack.isCleanLabel
     guard !keepsLabels || attack.mode == .allToOne else {
       throw PBEError(
@@ -57,10 +61,10 @@ public struct PoisonedSet: Sendable, Equatable {
     var roles = [ImageRole](repeating: .clean, count: images.count)
     for index in eligible.prefix(wanted) { roles[index] = .poisoned }
     for index in order.lazy.filter({ roles[$0] == .clean }).prefix(Int(cross)) { roles[index] = .cross }
-    self.roles = roles
-    labels = zip(images.labels, roles).map { label, role in
+    let labels = zip(images.labels, roles).map { label, role in
       role == .poisoned && !keepsLabels ? attack.targetLabel(of: label, classes: images.classes) : label
     }
+    return PoisonedSet(roles: roles, labels: labels)
   }
 }
 

@@ -15,4 +15,9 @@ extension String {
     field.unicodeScalars.append("\"")
     return field
   }
+
+  /// The same text on one line: its lines without what indents them, a space between.
+  var onOneLine: String {
+    split(whereSeparator: \.isNewline).map { $0.drop(while: \.isWhitespace) }.joined(separator: " ")
+  }
 }

@@ -171,6 +171,40 @@ extension DeviceTests {
       #expect { try AttackFile.named("image") } throws: { "\($0)".contains("image") }
     }
 
+    /// What is wrong with the data set alone is found late, and still said of the file.
+    @Test func errorsNameTheFile() throws {
+      let folder = try ScratchFolder()
+      let path = "\(folder.path)/a.json"
+      func place(_ json: String, _ body: (AttackFile) throws -> Void) throws -> String? {
+        try AtomicFile.write(json, to: path)
+        let file = try AttackFile.load(path)
+        let error = #expect(throws: PBEError.self) { try body(file) }
+        #expect(error?.kind == .badData)
+        return error?.place
+      }
+      let images = try barImages(50, classes: 5, seed: 1)
+      let cpu = TestDevices.cpu
+      #expect(
+        try place(#"{"attack": "badnet", "target": 7}"#) { try $0.check(classes: 5) }
+          == "\(path): attack, target")
+      #expect(
+        try place(#"{"attack": "badnet", "target": 1, "row": 90}"#) {
+          _ = try $0.makeTrigger(for: images, on: cpu)
+        }
+          == "\(path): attack badnet")
+      #expect(
+        try place(#"{"attack": "wanet", "target": 1, "cross_ratio": -1}"#) { _ = try PoisonedSet(images, $0) }
+          == "\(path): attack, cross_ratio")
+      // Not of the attack.
+      #expect(
+        try place(#"{"attack": "sig", "target": 1, "label": "clean", "poison_rate": 1}"#) {
+          _ = try PoisonedSet(images, $0)
+        } == images.name)
+      let named = try AttackFile.named("badnet", parameters: ["row": "90"])
+      let error = #expect(throws: PBEError.self) { try named.makeTrigger(for: images, on: cpu) }
+      #expect(error?.place == "attack badnet")
+    }
+
     /// What is written describes the same trigger.
     @Test func everyAttackSurvivesItsFile() throws {
       let folder = try ScratchFolder()

@@ -364,7 +364,7 @@ struct SweepFileTests {
     try TestFiles.withDirectory { directory in
       for (at, json) in [
         (0, #"{"metrics": {"acc": 0.9}, "seconds": 12.3, "device": "cpu", "history": [1]}"#),
-        (1, #"{"metrics": {"acc": 0.885, "asr": 1, "ra": 0}, "seconds": 9, "device": "a,\"b|"}"#),
+        (1, #"{"metrics": {"acc": 0.885, "asr": 1, "ra": 0}, "seconds": 9, "device": "a,\n  \"b|\r\n"}"#),
       ] {
         let folder = SweepCellFolder(file.cells[at], output: directory.path)
         try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
@@ -386,7 +386,7 @@ struct SweepFileTests {
         csv[0]
           == "cell,state,axis.dataset,axis.attack,axis.seed,device,metrics.acc,metrics.asr,metrics.ra,seconds"
       )
-      #expect(csv[2] == "cifar10-badnet-seed0,finished,cifar10,badnet,0,\"a,\"\"b|\",0.885,1,0,9")
+      #expect(csv[2] == "cifar10-badnet-seed0,finished,cifar10,badnet,0,\"a, \"\"b|\",0.885,1,0,9")
       #expect(csv.count == 7 && csv[6] == "gtsrb-badnet-seed2,missing,gtsrb,badnet,2,,,,,")
 
       let once = try results.inserted(into: "# Results\n", path: "r.md")

@@ -50,7 +50,7 @@ public struct SweepResults {
     let header = ["cell", "state"] + file.axes.map { "axis.\($0)" } + keys
     let lines = rows.map { row in
       [row.cell.name, row.state.rawValue] + file.axes.map { row.cell.labels[$0] ?? "" }
-        + keys.map { row.values[$0]?.text ?? "" }
+        + keys.map { row.values[$0]?.text.onOneLine ?? "" }
     }
     return ([header] + lines).map { $0.map(\.csvField).joined(separator: ",") + "\n" }.joined()
   }
