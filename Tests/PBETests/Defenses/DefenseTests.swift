@@ -313,6 +313,49 @@ extension DeviceTests {
       #expect(steps.dropFirst().map(\.losses.count) == Array(pbe.epochs.dropFirst()))
     }
 
+    /// The witness keeps less of the model where labels have too few images for the holdout.
+    @Test(arguments: [true, false]) func whatTheWitnessKeeps(areFew: Bool) throws {
+      let victim =
+        areFew
+        ? try Victim(on: TestDevices.cpu)
+        : try Victim(on: TestDevices.cpu, .preactresnet18, width: 2, size: 28)
+      try victim.train(epochs: 8)
+      func loss(_ change: (inout AutomaticErasing) -> Void) throws -> Double {
+        let weights = try Weights(victim.weights.graph, on: TestDevices.cpu)
+        try weights.copy(from: victim.weights)
+        var pbe = automatic
+        (pbe.epochs, pbe.least_knowledge) = ([1, 1, 1, 1], 0)
+        change(&pbe)
+        let steps = try pbe.run(
+          DefenseSession(weights, observer: DefenseObserver()), training: victim.images,
+          labels: victim.poison.labels, truth: nil
+        ).steps
+        return try #require(steps.first?.losses.first)
+      }
+      let usual = try loss { _ in }
+      #expect(try (loss { $0.keeping = 0.5 } == usual) == areFew)
+      #expect(try (loss { $0.keeping_of_few = 0.5 } == usual) == !areFew)
+    }
+
+    /// What the first step found stays found when the second one spoils the witness, also where no label was held out.
+    @Test func findsOfTheFirstStepStay() throws {
+      let victim = try Victim(on: TestDevices.cpu)
+      try victim.train(epochs: 6)
+      var pbe = automatic
+      pbe.least_knowledge = 0
+      pbe.learning_rates[1] = 1
+      var observer = DefenseObserver()
+      observer.finished = { _ in try victim.metrics() }
+      let steps = try pbe.run(
+        DefenseSession(victim.weights, observer: observer), training: victim.images,
+        labels: victim.poison.labels, truth: victim.poison.roles
+      ).steps
+      let found = steps.map { $0.identification?.tpr ?? 0 }
+      #expect(found[0] > 0.5 && found[1] >= found[0], "\(found)")
+      // Its answers are of no use.
+      #expect(try #require(steps[1].metrics).acc < 0.5)
+    }
+
     /// The steps of the recipe `auto`: what each fine-tunes on, and that it erases; the same numbers on each run.
     @Test(arguments: TestDevices.usable.indices)
     func automaticErasing(_ device: Int) throws {
