@@ -223,27 +223,23 @@ public struct AttackFile: Sendable {
 
   /// Throws `badData` when the target is not one of the classes.
   public func check(classes: Int) throws {
-    guard mode == .allToOne, target >= classes else { return }
-    try locating {
+    if mode == .allToOne, target >= classes {
       throw PBEError(
         .badData, "target label \(target) is out of range: the data set has classes 0 to \(classes - 1)",
-        at: "attack, target", remedy: "choose a target below \(classes)")
+        at: place("attack, target"), remedy: "choose a target below \(classes)")
     }
   }
 
-  /// Says of errors in the attack in which file it is.
-  func locating<Result>(_ body: () throws -> Result) throws -> Result {
-    do { return try body() } catch let error as PBEError {
-      guard let path, let place = error.place, place.hasPrefix("attack") else { throw error }
-      throw PBEError(error.kind, error.what, at: "\(path): \(place)", remedy: error.remedy)
-    }
-  }
+  /// The place of an error in the attack, with the file's name where it has one.
+  func place(_ place: String) -> String { path.map { "\($0): \(place)" } ?? place }
 
   /// The trigger for images of a data set, on a device. Throws `badData` when it doesn't fit them.
   public func makeTrigger(for images: LabeledImages, on backend: any Backend) throws -> any Trigger {
-    try locating {
-      try attack.makeTrigger(
+    do {
+      return try attack.makeTrigger(
         image: Shape(1, images.channels, images.height, images.width), seed: poisonSeed, on: backend)
+    } catch let error as PBEError where error.place?.hasPrefix("attack \(type(of: attack).name)") == true {
+      throw PBEError(error.kind, error.what, at: error.place.map(place), remedy: error.remedy)
     }
   }
 

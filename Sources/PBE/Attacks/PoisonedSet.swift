@@ -26,14 +26,10 @@ public struct PoisonedSet: Sendable, Equatable {
 
   /// Poisons `images` by `attack`. Throws `badData` when there are not enough images for it.
   public init(_ images: LabeledImages, _ attack: AttackFile) throws {
-    self = try attack.locating { try Self.choosing(images, attack) }
-  }
-
-  private static func choosing(_ images: LabeledImages, _ attack: AttackFile) throws -> PoisonedSet {
     let keepsLabels = attack.attack.isCleanLabel
     guard !keepsLabels || attack.mode == .allToOne else {
       throw PBEError(
-        .badData, "an attack that keeps the labels has one target class", at: "attack, mode",
+        .badData, "an attack that keeps the labels has one target class", at: attack.place("attack, mode"),
         remedy: "use all-to-one, or the label \"dirty\"")
     }
     let order = Permutation.of(images.count, seed: attack.poisonSeed, purpose: RandomPurpose.poisonChoice)
@@ -48,7 +44,8 @@ public struct PoisonedSet: Sendable, Equatable {
     }
     guard attack.attack.crossRatio >= 0 else {
       throw PBEError(
-        .badData, "a cross ratio of \(attack.attack.crossRatio) is none", at: "attack, cross_ratio",
+        .badData, "a cross ratio of \(attack.attack.crossRatio) is none",
+        at: attack.place("attack, cross_ratio"),
         remedy: "use 0 or more cross images per poisoned one")
     }
     let cross = (attack.attack.crossRatio * Double(wanted)).rounded()
@@ -61,10 +58,10 @@ public struct PoisonedSet: Sendable, Equatable {
     var roles = [ImageRole](repeating: .clean, count: images.count)
     for index in eligible.prefix(wanted) { roles[index] = .poisoned }
     for index in order.lazy.filter({ roles[$0] == .clean }).prefix(Int(cross)) { roles[index] = .cross }
-    let labels = zip(images.labels, roles).map { label, role in
+    self.roles = roles
+    labels = zip(images.labels, roles).map { label, role in
       role == .poisoned && !keepsLabels ? attack.targetLabel(of: label, classes: images.classes) : label
     }
-    return PoisonedSet(roles: roles, labels: labels)
   }
 }
 

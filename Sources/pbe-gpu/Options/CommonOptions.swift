@@ -114,9 +114,7 @@ struct DataOptions: ParsableArguments {
 
   /// One part of a data set of the same kind, with the same options, in another folder.
   func load(_ split: DatasetKind.Split, in folder: String) throws -> LabeledImages {
-    try dataset.load(
-      directory: folder, split: split,
-      options: pictures.options)
+    try dataset.load(directory: folder, split: split, options: pictures.options)
   }
 
   /// Mirrored images keep their class only where nothing is written on them.
