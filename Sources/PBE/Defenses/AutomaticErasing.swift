@@ -13,8 +13,7 @@ import Kernels
 ///   that label learns them. So the witness at first sees nothing of labels whose images fall apart into two groups
 ///   (``LabelSplit``), nor can it or its teacher answer so; later it sees only what seems clean of them. What was found
 ///   when it had not seen the label stays found: clean images of the label are enough to remind it of the trigger. If it
-///   is reminded, its earlier answers to what was found count. Where labels have too few images to be looked at so, it is shrunk
-///   more, and what was found stays so, too.
+///   is reminded, its earlier answers to what was found count.
 /// - The repair: what the witness disputes leads ``Identification`` to the images with a trigger. The infected model itself,
 ///   which knows more than the witness, is fine-tuned on all images; those get the answers of the purified model as labels,
 ///   and teach that the trigger means nothing. Then once more, with the repaired model as witness. Where no image seems to
@@ -24,8 +23,6 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   public var tuning: TrainingSettings
   /// What the witness keeps of the infected model's weights.
   public var keeping: Float = 0.35
-  /// The same where labels have too few images for the holdout: there a trigger outlives that sometimes.
-  public var keeping_of_few: Float = 0.25
   /// The temperature of the infected model's answers, as a teacher.
   public var temperature: Float = 4
   /// The first step takes the images between these shares of those of each label, by increasing margin of the infected
@@ -135,18 +132,15 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
   ) throws -> Identification {
     let margins = Answers(assessment.infected.logits, labels: labels).margins
     let splits = without.contains(.holdout) ? [] : LabelSplit.all(assessment.infected, labels)
-    let areFew = !LabelSplit.canBeSought(assessment.infected, labels)
-    if areFew {
+    if let missing = LabelSplit.missingImages(assessment.infected, labels) {
       session.observer.log(
-        "no label has the \(LabelSplit.fewestImages(assessment.infected)) images, six for each of the network's features, "
+        "no label has the \(missing) images, one and a half for each of the network's features, "
           + "that it takes to see two groups in them: a trigger that most images of a label carry may be missed"
       )
     }
     let heldOut = Set(splits.map(\.label))
     try session.change {
-      if !without.contains(.shrinking) {
-        try session.weights.shrink(keeping: areFew ? keeping_of_few : keeping, seed: tuning.seed)
-      }
+      if !without.contains(.shrinking) { try session.weights.shrink(keeping: keeping, seed: tuning.seed) }
       try session.weights.forget(heldOut, bias: Self.neverAnswered)
     }
     if !splits.isEmpty {
@@ -180,7 +174,7 @@ public struct AutomaticErasing: Sendable, Codable, Hashable {
       session.observer.log("\(found.suggested.count { $0 }) images seem to carry a trigger")
     }
     guard !without.contains(.progression) else { return found }
-    let earlier = splits.isEmpty && !areFew ? nil : found
+    let earlier = splits.isEmpty ? nil : found
     if !splits.isEmpty { try session.change { try session.weights.forget(heldOut) } }
     for step in 1..<witnessSteps {
       extra = Self.ofEachLabel(

@@ -25,7 +25,10 @@ struct LabelSplit {
   /// How many times as diverse the trigger's group is, at least. On victims it was 1.9 and 6.5 times (docs/trials.md).
   static let leastDiversity = 1.5
   /// There must be so many images for each feature: where there are few, any of them can be told from the others.
-  private static let imagesPerFeature = 6
+  private static let imagesPerFeature = 6.0
+  /// Where no label has so many, those are tested that have so many. It is rougher, but a trigger that most images of a label
+  /// carry is hardly found otherwise (docs/trials.md, "Of few images").
+  private static let fewImagesPerFeature = 1.5
   /// A group begins with one of these shares of the label's images, those furthest out in a direction. A fit finds the
   /// nearest optimum, and either group may be the small one: of a label with few images it is the clean one.
   private static let tails = [0.03, 0.1, 0.3]
@@ -35,7 +38,11 @@ struct LabelSplit {
   /// are labelled.
   static func all(_ infected: Identification.Infected, _ labels: [Int32]) -> [LabelSplit] {
     let groups = imagesByLabel(infected, labels)
-    let tested = groups.filter { $0.value.count >= fewestImages(infected) }
+    let most = groups.values.map(\.count).max() ?? 0
+    let fewest =
+      most >= fewestImages(infected)
+      ? fewestImages(infected) : images(fewImagesPerFeature, for: infected)
+    let tested = groups.filter { $0.value.count >= fewest }
     let candidates = tested.sorted { $0.key < $1.key }
       .compactMap { LabelSplit(label: $0.key, images: $0.value, infected) }
     let clear = candidates.filter { $0.contrast >= leastContrast }
@@ -55,14 +62,19 @@ struct LabelSplit {
     return Dictionary(grouping: labels.indices.filter { margins[$0] > 0 }) { labels[$0] }
   }
 
-  /// How many images of a label it takes to see whether they fall apart.
+  /// How many images it takes to look at those of a label by themselves.
   static func fewestImages(_ infected: Identification.Infected) -> Int {
-    imagesPerFeature * infected.channels
+    images(imagesPerFeature, for: infected)
   }
 
-  /// Whether any label has so many.
-  static func canBeSought(_ infected: Identification.Infected, _ labels: [Int32]) -> Bool {
-    imagesByLabel(infected, labels).values.contains { $0.count >= fewestImages(infected) }
+  /// How many images a label must have where all labels have few; `nil` where one has so many.
+  static func missingImages(_ infected: Identification.Infected, _ labels: [Int32]) -> Int? {
+    let fewest = images(fewImagesPerFeature, for: infected)
+    return imagesByLabel(infected, labels).values.contains { $0.count >= fewest } ? nil : fewest
+  }
+
+  private static func images(_ perFeature: Double, for infected: Identification.Infected) -> Int {
+    Int((perFeature * Double(infected.channels)).rounded(.up))
   }
 
   private func isLeading(of all: [LabelSplit]) -> Bool {

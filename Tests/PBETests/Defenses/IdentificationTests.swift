@@ -328,6 +328,29 @@ struct IdentificationTests {
     #expect(splits([2]) == [], "the others have too few images")
   }
 
+  /// Where no label has the usual number of images, labels with fewer are looked at, but not any.
+  @Test func labelsOfFewImages() {
+    let made = Made(count: 4000, poisoned: 400, seed: 9, feature: 20)
+    func splits(of images: Int, others: Int) -> (labels: [Int32], missing: Int?) {
+      var counts: [Int32: Int] = [:]
+      let kept = made.labels.indices.filter { image in
+        let label = made.labels[image]
+        counts[label, default: 0] += 1
+        return counts[label, default: 0] <= (label == 2 ? images : others)
+      }
+      var infected = made.infected
+      infected.logits = kept.flatMap { infected.logits[5 * $0..<5 * $0 + 5] }
+      infected.features = kept.flatMap { infected.features[7 * $0..<7 * $0 + 7] }
+      let labels = kept.map { made.labels[$0] }
+      return (LabelSplit.all(infected, labels).map(\.label), LabelSplit.missingImages(infected, labels))
+    }
+    #expect(splits(of: 30, others: 30) == ([2], nil))
+    #expect(splits(of: 30, others: 60) == ([], nil), "others have enough, and don't fall apart")
+    #expect(splits(of: 60, others: 30) == ([2], nil))
+    #expect(splits(of: 9, others: 9) == ([], 11))
+    #expect(splits(of: 9, others: 30) == ([], nil))
+  }
+
   /// What is found of a label that the purified model has not seen counts only where the label's groups say the same.
   @Test func labelsThatAModelHasNotSeen() throws {
     let made = Made(copying: Made(count: 10_000, poisoned: 1000, seed: 9, feature: 12), withoutClass: 2)
